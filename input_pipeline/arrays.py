@@ -1,0 +1,76 @@
+"""npy files, and npz files with the key `video`: uint8 or uint16 [T, H, W, C] or [T, H, W]."""
+
+import contextlib
+import math
+import threading
+import zipfile
+
+import numpy as np
+
+from input_pipeline import clip, resize
+from input_pipeline.clip import BadClip, Info
+
+# numpy parses headers as Python, which Python 3.11 cannot do in two threads at once
+_ONE_PARSER = threading.Lock()
+
+
+def probe(path):
+  with _open(path) as file:
+    shape, _, _ = _header(file)
+  return Info(shape[0], shape[1], shape[2], 0.0)
+
+
+def read(path, info, wanted, size):
+  del info
+  with _open(path) as file:
+    shape, columns_first, dtype = _header(file)
+    frame = int(np.prod(shape[1:])) * dtype.itemsize
+    count = shape[0] if columns_first else min(shape[0], int(wanted[-1]) + 1)
+    content = file.read(count * frame)  # no further than is asked for
+  if columns_first:
+    video = np.frombuffer(content, dtype).reshape(shape, order='F')
+  else:
+    whole = len(content) // frame
+    video = np.frombuffer(content, dtype, whole * frame // dtype.itemsize)
+    video = video.reshape(whole, *shape[1:])
+  frames = [video[i] for i in wanted if i < len(video)]
+  if dtype.itemsize == 2:
+    frames = [(frame >> 8).astype(np.uint8) for frame in frames]
+  return [resize.from_array(resize.to_rgb(frame), size) for frame in frames]
+
+
+@contextlib.contextmanager
+def _open(path):
+  """Yields the array's file, open: the member `video` of an npz."""
+  if path.suffix.lower() == '.npy':
+    with path.open('rb') as file:
+      yield file
+    return
+  with zipfile.ZipFile(path) as archive:
+    if 'video.npy' not in archive.namelist():
+      raise BadClip('no array named video in it')
+    with archive.open('video.npy') as file:
+      yield file
+
+
+def _header(file):
+  """Reads and checks shape, whether columns come first, and type: all before any memory."""
+  version = np.lib.format.read_magic(file)
+  read = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+  }.get(version)
+  if read is None:
+    raise BadClip(f'npy format {version[0]}.{version[1]}, want 1.0 or 2.0')
+  with _ONE_PARSER:
+    shape, columns_first, dtype = read(file)
+  channels = shape[3] if len(shape) == 4 else 1
+  if len(shape) not in (3, 4) or channels not in (1, 3, 4) or shape[0] < 1:
+    raise BadClip(f'array of shape {shape}, want [T, H, W, C] with C of 1, 3 or 4')
+  if dtype not in (np.uint8, np.uint16):
+    raise BadClip(f'array of {dtype}, want uint8')
+  clip.check_pixels(shape[2], shape[1])
+  total = math.prod(map(int, shape)) * dtype.itemsize
+  if total > clip.MAX_BYTES:
+    raise BadClip(f'array of {total} bytes, more than {clip.MAX_BYTES}')
+  return shape, columns_first, dtype

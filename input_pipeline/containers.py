@@ -1,0 +1,97 @@
+"""Video files, through PyAV."""
+
+import contextlib
+
+import av
+import numpy as np
+
+from input_pipeline import clip, resize
+from input_pipeline.clip import BadClip, Info
+
+_COVER = av.stream.Disposition.attached_pic  # the picture of a song is no clip
+# what a file of these names may be: a playlist in disguise would open other files and addresses
+_DEMUXERS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif'
+_SEEK = 8  # frames: to decode so few costs no more than to seek
+
+
+def probe(path):
+  with _open(path) as (container, stream):
+    stamps = [
+      p.pts for p in container.demux(stream) if p.size and not p.is_discard and not p.is_corrupt
+    ]
+    if path.suffix.lower() == '.gif' and len(stamps) > 1 and not _is_whole_gif(path):
+      del stamps[-1]  # half a picture, that its decoder takes for a whole one
+    if not stamps:
+      raise BadClip('no frames')
+    fps, tick = float(stream.average_rate or 0), float(stream.time_base or 0)
+  with _open(path) as (container, stream):
+    frame = next(container.decode(stream), None)
+    if frame is None:
+      raise BadClip('no frame can be decoded')
+    clip.check_pixels(frame.width, frame.height)
+    height, width = frame.height, frame.width
+    if frame.rotation % 180:
+      height, width = width, height
+  known = None not in stamps and frame.pts == min(stamps) and len(set(stamps)) == len(stamps)
+  clock = np.sort(np.array(stamps, np.int64)) if known else None
+  return Info(len(stamps), height, width, fps, clock, tick)
+
+
+def read(path, info, wanted, size):
+  seek = info.stamps is not None and wanted[0] > _SEEK
+  frames = _decode(path, info, wanted, size, seek)
+  return frames if frames is not None else _decode(path, info, wanted, size, False)
+
+
+def _decode(path, info, wanted, size, seek):
+  """Returns the frames; None when a seek did not land where time stamps can be trusted."""
+  got, index = [], 0
+  with _open(path) as (container, stream):
+    if seek:
+      try:
+        container.seek(
+          int(info.stamps[min(wanted[0], info.frames - 1)]), stream=stream, backward=True
+        )
+      except av.FFmpegError:
+        return None
+    for k, frame in enumerate(container.decode(stream)):
+      if seek and k == 0:
+        index = int(np.searchsorted(info.stamps, frame.pts or 0))
+        if index > wanted[0]:
+          return None
+      if seek and (index >= len(info.stamps) or frame.pts != info.stamps[index]):
+        return None
+      if index == wanted[len(got)]:
+        if frame.is_corrupt:
+          raise BadClip(f'frame {index} is damaged')
+        clip.check_pixels(frame.width, frame.height)
+        got.append(resize.from_frame(frame, size))
+        if len(got) == len(wanted):
+          break
+      index += 1
+  return None if seek and len(got) < len(wanted) else got
+
+
+def _is_whole_gif(path):
+  with path.open('rb') as file:
+    file.seek(-1, 2)
+    return file.read() == b';'
+
+
+@contextlib.contextmanager
+def _open(path):
+  options = {'format_whitelist': _DEMUXERS, 'protocol_whitelist': 'file'}
+  with contextlib.ExitStack() as stack:
+    try:
+      container = stack.enter_context(av.open(f'file:{path}', options=options))
+    except UnicodeEncodeError:  # a name that is not valid Unicode
+      file = stack.enter_context(path.open('rb'))
+      container = stack.enter_context(av.open(file, options=options))
+    streams = [s for s in container.streams.video if not s.disposition & _COVER]
+    if not streams:
+      raise BadClip('no video stream')
+    stream = streams[0]
+    clip.check_pixels(stream.codec_context.width, stream.codec_context.height)
+    stream.codec_context.options = {'max_pixels': str(clip.MAX_PIXELS)}
+    stream.thread_type = 'NONE'  # clips are small: threads cost more than they give
+    yield container, stream

@@ -1,0 +1,242 @@
+"""Clips cut from files on disk: what every folder-like source has in common."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import pathlib
+
+import numpy as np
+
+from input_pipeline import rejected, video_files
+from input_pipeline.clip import BadClip
+from input_pipeline.sampling import Sampling, TooShort
+
+SPLITS = ('train', 'test')
+_THREADS = 8  # probing waits for the disk
+_SHOWN = 3  # rejected files that an error message names
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+  """One file (or folder of frames) before it was looked at."""
+
+  path: pathlib.Path
+  name: str  # relative to the source's root, with forward slashes: the same on every machine
+  label: str = ''
+  group: str = ''  # files of one group (a subject, say) are never in both splits
+
+
+class FileClips:
+  """Random access to windows of the files in `entries`; see `sampling.Sampling` for which.
+
+  `self[i]` is the same clip always. `sample(i, rng)` draws the start from `rng` if the split is
+  'train'. An item is {'video': uint8 [T, H, W, 3], 'label': int32, 'id': int64}; labels index
+  `classes`. Frames are resized as in `resize`.
+
+  Files that cannot be used are left out: see `rejected` and `short`, and the CSV file
+  `rejected_csv` (if named) has a row for each. A clip that fails when it is decoded raises BadClip,
+  every time: whether it does must not depend on what was read before.
+
+  Decoded files are kept in memory if all of them fit in `cache_bytes` (in each worker process).
+
+  Raises ValueError with a summary if no file is usable, or if more than the share `max_bad` of the
+  files is bad (short ones do not count).
+  """
+
+  def __init__(
+    self,
+    root,
+    entries,
+    classes,
+    *,
+    frames,
+    size,
+    split,
+    stride=1,
+    fps=0.0,
+    short='drop',
+    windows=0,
+    max_bad=0.5,
+    rejected_csv='',
+    cache_bytes=2**28,
+  ):
+    if size < 1:
+      raise ValueError(f'size is {size}, want at least 1')
+    self.sampling = Sampling(frames, stride, fps, short, windows)
+    self.size, self.split, self.classes = size, split, tuple(classes)
+    self._root, self._max_bad, self._csv = str(root), max_bad, rejected_csv
+    self._count, self._cache = len(entries), None
+    self._left_out = {}  # BadClip by entry: one each, whichever thread finds it
+    self._files = self._look_at(entries)
+    self._write_rejected()
+    if not self._files:
+      raise ValueError(f'{root}: no usable clip for the {split} split, {self._summary()}')
+    self._check_share()
+    self._clips = np.array([self.sampling.clips(info) for _, info in self._files])
+    self._ends = np.cumsum(self._clips)
+    if sum(info.frames for _, info in self._files) * size * size * 3 <= cache_bytes:
+      self._cache = {}
+
+  def __len__(self):
+    return int(self._ends[-1])
+
+  def __getitem__(self, i):
+    """Returns clip i. Raises BadClip if its file cannot be decoded."""
+    file, start = self._locate(i)
+    return self._item(i, file, start)
+
+  def sample(self, i, rng):
+    """Clip i at a start drawn from `rng` (train), or `self[i]` (test)."""
+    file, start = self._locate(i)
+    if self.split == 'train':
+      start = int(rng.integers(self.sampling.starts(self._files[file][1])))
+    return self._item(i, file, start)
+
+  def origin(self, i):
+    """Returns where clip `self[i]` comes from: file, first frame, rate (0: unknown)."""
+    file, start = self._locate(i)
+    entry, info = self._files[file]
+    fps = self.sampling.fps or info.fps / self.sampling.stride
+    return {'file': entry.name, 'start': start, 'fps': round(fps, 3)}
+
+  @property
+  def rejected(self):
+    """Files left out: a list of (path, reason)."""
+    return [(str(entry.path), str(reason)) for entry, reason in list(self._left_out.items())]
+
+  @property
+  def short(self):
+    """How many of these are merely too short."""
+    return sum(isinstance(reason, TooShort) for reason in list(self._left_out.values()))
+
+  @property
+  def fingerprint(self):
+    """Says whether two sources hold the same clips."""
+    digest = hashlib.sha256()
+    for entry, info in self._files:
+      digest.update(f'{entry.name}\0{entry.label}\0{info}\n'.encode('utf-8', 'surrogateescape'))
+    return (
+      f'files-1 {self.sampling} size={self.size} split={self.split} records={len(self)}'
+      f' sha256={digest.hexdigest()[:16]}'
+    )
+
+  def __getstate__(self):
+    return self.__dict__ | {'_cache': None if self._cache is None else {}}
+
+  def _look_at(self, entries):
+    """Probes every file; returns the usable ones with what is known of them."""
+    files = []
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+      for entry, info in zip(entries, pool.map(self._probe, entries)):
+        if isinstance(info, BadClip):
+          self._leave_out(entry, info)
+        else:
+          files.append((entry, info))
+    return files
+
+  def _probe(self, entry):
+    try:
+      info = video_files.probe(entry.path)
+      self.sampling.starts(info)
+    except BadClip as e:
+      return e
+    return info
+
+  def _leave_out(self, entry, error):
+    self._left_out[entry] = type(error)(str(error))  # without what its traceback holds on to
+
+  def _check_share(self):
+    bad, known = len(self._left_out) - self.short, self._count - self.short
+    if bad > self._max_bad * known:
+      raise ValueError(
+        f'{self._root}: {bad} of the {known} files of the {self.split} split are bad, more than '
+        f'{self._max_bad:.0%}, {self._summary()}; mend or remove them, or raise max_bad'
+      )
+
+  def _summary(self):
+    rows = self.rejected
+    shown = '; '.join(f'{path}: {reason}' for path, reason in rows[:_SHOWN])
+    more = len(rows) - _SHOWN
+    return f'{len(rows)} left out: {shown}' + (f'; and {more} more' if more > 0 else '')
+
+  def _write_rejected(self):
+    if self._csv:
+      rejected.append(self._csv, [(self.split, *row) for row in self.rejected])
+
+  def _locate(self, i):
+    i = range(len(self))[i]
+    file = int(np.searchsorted(self._ends, i, side='right'))
+    clip = i - int(self._ends[file] - self._clips[file])
+    return file, self.sampling.start(self._files[file][1], clip)
+
+  def _item(self, i, file, start):
+    entry, info = self._files[file]
+    try:
+      video = self._read(entry, info, self.sampling.indices(info, start))
+    except BadClip as e:
+      if entry not in self._left_out:
+        self._leave_out(entry, e)
+        self._write_rejected()
+        self._check_share()
+      raise BadClip(f'{entry.name}: {e}') from e
+    label = self.classes.index(entry.label)
+    return {'video': video, 'label': np.int32(label), 'id': np.int64(range(len(self))[i])}
+
+  def _read(self, entry, info, frames):
+    if self._cache is None:
+      return video_files.read(entry.path, frames, self.size, info)
+    whole = self._cache.get(entry.name)
+    if whole is None:
+      try:
+        whole = video_files.read(entry.path, np.arange(info.frames), self.size, info)
+      except BadClip as e:
+        whole = str(e)  # no use in trying again
+      self._cache[entry.name] = whole
+    if isinstance(whole, str):
+      raise BadClip(whole)
+    return whole[frames]
+
+
+def split_entries(entries, test_share, seed):
+  """Parts entries into {'train': [...], 'test': [...]} by a hash of (seed, group or name).
+
+  So adding a file moves no other, and a group is never in both. As soon as there are two groups, no
+  split is empty (unless `test_share` is 0).
+  """
+  if not 0 <= test_share < 1:
+    raise ValueError(f'test_share is {test_share}, want a share from 0 to below 1')
+  draws = {key: _draw(f'{seed}\0{key}') for key in sorted({e.group or e.name for e in entries})}
+  test = {key for key, draw in draws.items() if draw < test_share}
+  if test_share and len(draws) > 1:
+    test = test or {min(draws, key=draws.get)}
+    if len(test) == len(draws):
+      test.remove(max(draws, key=draws.get))
+  parts = {'train': [], 'test': []}
+  for entry in entries:
+    parts['test' if (entry.group or entry.name) in test else 'train'].append(entry)
+  return parts
+
+
+def choose(root, parts, split):
+  """Returns the entries of a split, and the classes of both; ValueError if it has none."""
+  if split not in SPLITS:
+    raise ValueError(f'split {split!r}: want one of {", ".join(SPLITS)}')
+  classes = sorted({entry.label for part in parts.values() for entry in part})
+  if not parts[split]:
+    count = sum(map(len, parts.values()))
+    raise ValueError(f'{root}: none of its {count} clips is in the {split} split; add clips')
+  return parts[split], classes
+
+
+def check_folder(path) -> pathlib.Path:
+  """Returns the path of a folder; raises FileNotFoundError if it is not one."""
+  root = pathlib.Path(path)
+  if not root.is_dir():
+    raise FileNotFoundError(f'{root}: {"not a folder" if root.exists() else "no such folder"}')
+  return root
+
+
+def _draw(text):
+  """A number in [0, 1) that depends on the text alone."""
+  digest = hashlib.sha256(text.encode('utf-8', 'surrogateescape')).digest()
+  return int.from_bytes(digest[:8], 'big') / 2**64

@@ -1,0 +1,53 @@
+"""A folder of frames, in natural order of their names."""
+
+import os
+import pathlib
+import re
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from input_pipeline import clip, resize
+from input_pipeline.clip import BadClip, Info
+
+ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+
+
+def is_image(path: pathlib.Path) -> bool:
+  return path.suffix.lower() in ENDINGS
+
+
+def probe(path):
+  files = _files(path)
+  if not files:
+    raise BadClip('no frames')
+  image = _load(files[0])
+  return Info(len(files), image.shape[0], image.shape[1], 0.0)
+
+
+def read(path, info, wanted, size):
+  del info
+  files = _files(path)
+  return [resize.from_array(_load(files[i]), size) for i in wanted if i < len(files)]
+
+
+def _files(path):
+  with os.scandir(path) as entries:
+    names = [e.name for e in entries if is_image(path / e.name) and e.is_file()]
+  return [path / name for name in sorted(names, key=_natural)]
+
+
+def _load(path):
+  with Image.open(path) as image:
+    clip.check_pixels(*image.size)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith('I'):  # 16 bits of grey, which Pillow would clip
+      return resize.to_rgb((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+      return resize.to_rgb(np.asarray(image.convert('RGBA')))
+    return np.asarray(image.convert('RGB'))
+
+
+def _natural(name: str):
+  """Sort key under which frame2 comes before frame10."""
+  return [(int(p), '') if p.isdecimal() else (-1, p) for p in re.split(r'(\d+)', name)], name

@@ -1,0 +1,66 @@
+"""Helpers that make small clips on disk."""
+
+import pathlib
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+_CODECS = {'.mp4': 'libx264', '.mkv': 'ffv1', '.avi': 'ffv1', '.webm': 'libvpx-vp9', '.gif': 'gif'}
+_FORMATS = {'gif': 'gray', 'ffv1': 'bgr0', 'libx264': 'yuv420p', 'libvpx-vp9': 'yuv420p'}
+
+
+def numbered_video(frames, height=32, width=32):
+  """Frame k is a flat grey of 40 + 5 k, dark in the top left corner: its number can be read off."""
+  video = np.empty((frames, height, width, 3), np.uint8)
+  video[:] = (40 + 5 * np.arange(frames, dtype=np.uint8))[:, None, None, None]
+  video[:, : height // 4, : width // 4] = 0
+  return video
+
+
+def number_of(frame):
+  """Which frame of `numbered_video` this is, however much its codec lost."""
+  h, w = frame.shape[:2]
+  return round((float(np.median(frame[h // 2 :, w // 2 :])) - 40) / 5)
+
+
+def write_video(path, video, codec=None, stamps=None, fps=25, pix_fmt=None, options=None):
+  """Writes uint8 RGB frames; `stamps` in 1/1000 s makes the frame rate vary."""
+  path = pathlib.Path(path)
+  codec = codec or _CODECS[path.suffix.lower()]
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream(codec, rate=fps, options=options or {})
+    stream.height, stream.width = video.shape[1:3]
+    stream.pix_fmt = pix_fmt or _FORMATS[codec]
+    if stamps is not None:
+      stream.codec_context.time_base = Fraction(1, 1000)
+    for k, image in enumerate(video):
+      frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+      if stamps is not None:
+        frame.pts, frame.time_base = stamps[k], stream.codec_context.time_base
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  return path
+
+
+class Clips:
+  """The helpers above, as one fixture."""
+
+  numbered = staticmethod(numbered_video)
+  number_of = staticmethod(number_of)
+  write = staticmethod(write_video)
+
+
+@pytest.fixture(scope='session')
+def clips():
+  return Clips
+
+
+@pytest.fixture(scope='session')
+def shared_clips():
+  """The real clips beside the repository."""
+  root = pathlib.Path(__file__).parents[2].parent / 'shared' / 'data'
+  if not root.is_dir():
+    pytest.skip('no shared/data beside the repository')
+  return root

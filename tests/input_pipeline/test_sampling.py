@@ -1,0 +1,102 @@
+"""Which frames make a clip: strides, target rates, short files, several windows."""
+
+import numpy as np
+import pytest
+
+from input_pipeline.clip import BadClip, Info
+from input_pipeline.folder import Folder
+from input_pipeline.sampling import Sampling, TooShort
+
+
+def info(frames, stamps=None, tick=0.001):
+  return Info(frames, 32, 32, 25.0, None if stamps is None else np.asarray(stamps), tick)
+
+
+def test_stride():
+  sampling = Sampling(4, stride=3)
+  assert sampling.starts(info(10)) == 1 and sampling.starts(info(13)) == 4
+  assert sampling.indices(info(13), 3).tolist() == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize(('short', 'want'), [('loop', [0, 1, 2, 0, 1]), ('pad', [0, 1, 2, 2, 2])])
+def test_short_files_by_choice(short, want):
+  sampling = Sampling(5, short=short)
+  assert sampling.starts(info(3)) == 1 and sampling.clips(info(3)) == 1
+  assert sampling.indices(info(3), sampling.start(info(3), 0)).tolist() == want
+  assert sampling.starts(info(7)) == 3, 'long files are as ever'
+
+
+def test_short_files_are_dropped_with_a_reason():
+  with pytest.raises(TooShort, match='too short: 3 frames, 9 needed'):
+    Sampling(5, stride=2).starts(info(3))
+  with pytest.raises(TooShort, match='too short: 3 frames, 5 at 10 a second needed'):
+    Sampling(5, fps=10.0).starts(info(3, [0, 100, 200]))
+
+
+def test_target_rate_of_a_faster_file():
+  """50 a second read at 25: every second frame."""
+  clip = info(21, 20 * np.arange(21))
+  sampling = Sampling(4, fps=25.0)
+  assert sampling.indices(clip, 3).tolist() == [3, 5, 7, 9]
+  assert sampling.starts(clip) == 15 and sampling.indices(clip, 14).tolist() == [14, 16, 18, 20]
+
+
+def test_target_rate_of_a_slower_file_repeats_frames():
+  assert Sampling(6, fps=25.0).indices(info(9, 100 * np.arange(9)), 2).tolist() == [
+    2, 2, 2, 3, 3, 4,
+  ]  # fmt: skip
+
+
+def test_target_rate_follows_a_varying_clock():
+  """Each frame is the last one shown by then, not the one of that number."""
+  stamps = [0, 40, 200, 240, 280, 480, 500, 600]
+  assert Sampling(5, fps=10.0).indices(info(8, stamps), 0).tolist() == [0, 1, 2, 4, 4]
+
+
+def test_target_rate_of_short_files():
+  clip = info(3, [0, 100, 200])
+  assert Sampling(5, fps=10.0, short='pad').indices(clip, 0).tolist() == [0, 1, 2, 2, 2]
+  assert Sampling(5, fps=10.0, short='loop').indices(clip, 0).tolist() == [0, 1, 2, 0, 1]
+
+
+def test_no_clock_no_target_rate():
+  with pytest.raises(BadClip, match='no clock'):
+    Sampling(5, fps=10.0).starts(info(50))
+
+
+@pytest.mark.parametrize('sampling', [Sampling(8), Sampling(4, 2), Sampling(8, windows=5)])
+def test_windows_are_spread_from_end_to_end(sampling):
+  clip = info(100)
+  starts = [sampling.start(clip, k) for k in range(sampling.clips(clip))]
+  assert starts[0] == 0 and sampling.indices(clip, starts[-1])[-1] == 99
+  assert max(np.diff(starts)) - min(np.diff(starts)) <= 1
+
+
+@pytest.mark.parametrize(
+  ('wrong', 'word'),
+  [({'frames': 0}, 'frames'), ({'stride': 0}, 'stride'), ({'fps': -1.0}, 'fps'),
+   ({'windows': -1}, 'windows'), ({'short': 'crop'}, 'short'), ({'fps': 5.0, 'stride': 2}, 'fps')],
+)  # fmt: skip
+def test_wrong_values_are_named(wrong, word):
+  with pytest.raises(ValueError, match=word):
+    Sampling(**({'frames': 4} | wrong))
+
+
+def test_a_folder_at_a_target_rate(tmp_path, clips):
+  """The same motion from files of 50 and 25 frames a second, and a clip that is too short."""
+  clips.write(tmp_path / 'fast.mkv', clips.numbered(40), fps=50)
+  clips.write(tmp_path / 'slow.mkv', clips.numbered(40)[::2], fps=25)
+  clips.write(tmp_path / 'short.mkv', clips.numbered(6), fps=50)
+  source = Folder(tmp_path, 8, 16, 'train', test_share=0, fps=12.5, windows=1)
+  assert len(source) == 2 and source.short == 1
+  numbers = [[clips.number_of(f) for f in source[i]['video']] for i in range(2)]
+  assert np.diff(numbers).tolist() == [[4] * 7] * 2
+  assert source.origin(0) == {'file': 'fast.mkv', 'start': 5, 'fps': 12.5}
+
+
+def test_short_clips_can_be_kept(tmp_path, clips):
+  np.save(tmp_path / 'a.npy', clips.numbered(3))
+  np.save(tmp_path / 'b.npy', clips.numbered(9))
+  source = Folder(tmp_path, 5, 16, 'train', test_share=0, short='loop', windows=1)
+  assert [clips.number_of(f) for f in source[0]['video']] == [0, 1, 2, 0, 1]
+  assert not source.rejected and source.short == 0
