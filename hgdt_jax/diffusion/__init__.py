@@ -1,0 +1,1 @@
+"""The maths of noise: schedules, parameterisations, samplers, guidance. It sees no network."""

@@ -1,0 +1,43 @@
+"""Where a sampler evaluates the network: `steps` falling noise levels, from t_start on.
+
+A spacing is a function `(schedule, t_start, steps) -> t [steps]` with t[0] = t_start; the step
+after its last level always ends at the clean clip. `t_start` may be traced, `steps` is an integer.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from hgdt_jax.diffusion.schedules import Schedule
+
+Array = jax.Array
+_LAST = 0.002  # sigma / alpha of the last evaluation where it is free: that of EDM
+
+
+def uniform_t(schedule: Schedule, t_start: Array, steps: int) -> Array:
+  """t_start (1 - i / steps)."""
+  del schedule
+  return t_start * (1 - jnp.arange(steps, dtype=t_start.dtype) / steps)
+
+
+def uniform_logsnr(schedule: Schedule, t_start: Array, steps: int) -> Array:
+  """Equal steps of log-SNR down to a sigma / alpha of 0.002."""
+  return _between(schedule, t_start, steps, jnp.log, jnp.exp)
+
+
+def edm_rho(schedule: Schedule, t_start: Array, steps: int) -> Array:
+  """Equal steps of the seventh root of sigma / alpha down to 0.002 (Karras et al. 2022)."""
+  return _between(schedule, t_start, steps, lambda s: s ** (1 / 7), lambda root: root**7)
+
+
+SPACINGS = {'uniform_t': uniform_t, 'uniform_logsnr': uniform_logsnr, 'edm_rho': edm_rho}
+
+
+def _between(schedule, t_start, steps, to_line, from_line):
+  """Levels whose sigma / alpha is evenly spaced after `to_line`."""
+  first = jnp.exp(-schedule.logsnr(t_start) / 2)
+  last = jnp.exp(-schedule.logsnr(jnp.zeros_like(t_start)) / 2)
+  last = jnp.minimum(jnp.maximum(last, _LAST), first)
+  part = jnp.arange(steps, dtype=t_start.dtype) / max(steps - 1, 1)
+  ratio = from_line(to_line(first) + part * (to_line(last) - to_line(first)))
+  t = schedule.inverse(-2 * jnp.log(ratio))
+  return t.at[0].set(t_start)  # not through the inverse: the start is given

@@ -1,0 +1,59 @@
+"""Keeping the predicted clip inside the range of the data."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from hgdt_jax.diffusion.parameterization import Denoise
+from hgdt_jax.diffusion.schedules import Schedule
+
+Array = jax.Array
+
+
+def static(x0: Array) -> Array:
+  """x0 [B, ...] clipped to [-1, 1]."""
+  return jnp.clip(x0, -1, 1)
+
+
+def dynamic(x0: Array, quantile: float = 0.995) -> Array:
+  """x0 [B, ...] clipped to the clip's own quantile of |x0|, then divided by it if it exceeds 1.
+
+  Imagen (Saharia et al. 2022): keeps saturated samples from sticking to the ends of the range.
+  """
+  rows = jnp.abs(x0).reshape(len(x0), -1)
+  bound = jnp.maximum(jnp.quantile(rows, quantile, axis=1), 1)
+  bound = bound.reshape((-1,) + (1,) * (x0.ndim - 1))
+  return jnp.clip(x0, -bound, bound) / bound
+
+
+THRESHOLDS = {'static': static, 'dynamic': dynamic}
+
+
+def thresholded(
+  denoise: Denoise, schedule: Schedule, how: str | Callable[[Array], Array]
+) -> Denoise:
+  """Denoise function whose x0 went through `how`, a name in THRESHOLDS or a function of x0.
+
+  The noise is recomputed, so that x_t = alpha x0 + sigma eps still holds. Raises ValueError for an
+  unknown name.
+  """
+  if isinstance(how, str):
+    if how not in THRESHOLDS:
+      names = ', '.join(THRESHOLDS)
+      raise ValueError(
+        f'threshold {how!r} is unknown; choose one of {names}, or None for no threshold'
+      )
+    how = THRESHOLDS[how]
+
+  def inside(x_t, t):
+    x0, _ = denoise(x_t, t)
+    return with_eps(how(x0), x_t, t, schedule)
+
+  return inside
+
+
+def with_eps(x0: Array, x_t: Array, t: Array, schedule: Schedule) -> tuple[Array, Array]:
+  """A changed x0 and the noise that goes with it at (x_t, t)."""
+  alpha, sigma = schedule.alpha_sigma(t, x_t)
+  return x0, (x_t - alpha * x0) / sigma

@@ -1,0 +1,109 @@
+"""Schedules: closed forms, inverses, finite ends, and the discrete view."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hgdt_jax.diffusion import schedules
+
+ALL = {
+  'cosine': {},
+  'shifted_cosine': {'resolution': 128},
+  'linear': {},
+  'edm': {},
+  'flow': {},
+}
+RANGE = {  # log-SNR at t = 0 and t = 1, by hand
+  'cosine': (20, -20),
+  'shifted_cosine': (20 - 2 * np.log(2), -20 - 2 * np.log(2)),
+  'linear': (20, np.log(4.0358e-5)),  # DDPM's last alphas_cumprod
+  'edm': (-2 * np.log(0.002), -2 * np.log(80)),
+  'flow': (20, -20),
+}
+
+
+@pytest.fixture(params=ALL)
+def named(request):
+  return request.param, schedules.make(request.param, **ALL[request.param])
+
+
+def test_logsnr_falls_between_its_stated_ends(named):
+  name, schedule = named
+  logsnr = schedule.logsnr(jnp.linspace(0, 1, 1001))
+  assert jnp.all(jnp.diff(logsnr) < 0)
+  np.testing.assert_allclose([logsnr[0], logsnr[-1]], RANGE[name], rtol=1e-4)
+
+
+def test_inverse_gives_back_t_everywhere(named):
+  _, schedule = named
+  t = jnp.linspace(0, 1, 1001)
+  np.testing.assert_allclose(schedule.inverse(schedule.logsnr(t)), t, atol=1e-6)
+  np.testing.assert_allclose(schedule.inverse(jnp.array([99.0, -99.0])), [0, 1], atol=1e-6)
+
+
+def test_alpha_and_sigma_agree_with_the_logsnr_and_the_frame(named):
+  name, schedule = named
+  t = jnp.linspace(0, 1, 101)
+  alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+  total = alpha + sigma if name == 'flow' else alpha**2 + sigma**2
+  np.testing.assert_allclose(total, 1, atol=1e-6)
+  np.testing.assert_allclose(2 * jnp.log(alpha / sigma), schedule.logsnr(t), atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_everything_is_finite_at_both_ends(named, dtype):
+  _, schedule = named
+  t = jnp.array([0, 1], dtype)
+  for value in (schedule.logsnr(t), schedule.inverse(schedule.logsnr(t).astype(dtype))):
+    assert jnp.all(jnp.isfinite(value)) and value.dtype == jnp.float32
+  assert jnp.all(schedule.alpha(t) > 0) and jnp.all(schedule.sigma(t) > 0)
+
+
+def test_alpha_and_sigma_take_the_rank_of_the_clip(named):
+  _, schedule = named
+  alpha, sigma = schedule.alpha_sigma(jnp.array([0.2, 0.7]), jnp.zeros((2, 3, 4, 5, 6)))
+  assert alpha.shape == sigma.shape == (2, 1, 1, 1, 1)
+
+
+def test_edm_is_the_published_sigma_schedule():
+  i = np.arange(10)
+  roots = 80 ** (1 / 7) + i / 9 * (0.002 ** (1 / 7) - 80 ** (1 / 7))  # equation 5
+  ratio = jnp.exp(-schedules.make('edm').logsnr(jnp.asarray(1 - i / 9)) / 2)
+  np.testing.assert_allclose(ratio, roots**7, rtol=1e-4)
+
+
+def test_discrete_view_of_linear_is_ddpm():
+  betas = np.linspace(1e-4, 0.02, 1000)
+  view = schedules.discrete(schedules.make('linear'), 1000)
+  np.testing.assert_allclose(view.betas, betas, rtol=1e-6)
+  np.testing.assert_allclose(view.alphas_cumprod, np.cumprod(1 - betas), rtol=1e-6)
+  assert view.times[0] == 0.001 and view.times[-1] == 1
+
+
+def test_discrete_view_of_any_schedule_is_consistent():
+  schedule = schedules.make('cosine')
+  view = schedules.discrete(schedule, 50)
+  np.testing.assert_allclose(np.cumprod(1 - view.betas), view.alphas_cumprod, rtol=1e-9)
+  np.testing.assert_allclose(view.alphas_cumprod, schedule.alpha(view.times) ** 2, rtol=1e-4)
+
+
+def test_schedules_are_static_under_jit():
+  traces = []
+
+  @jax.jit
+  def count(t):
+    traces.append(1)
+    return schedules.make('cosine').alpha(t)
+
+  static = jax.jit(lambda schedule, t: schedule.alpha(t), static_argnums=0)
+  for _ in range(2):
+    np.testing.assert_allclose(static(schedules.make('cosine'), 0.3), count(0.3), rtol=1e-6)
+  assert static._cache_size() == 1 and len(traces) == 1
+
+
+def test_unknown_names_and_options_are_told():
+  with pytest.raises(ValueError, match='cosine, edm, flow'):
+    schedules.make('cosin')
+  with pytest.raises(ValueError, match=r"'cosine'.*shfit"):
+    schedules.make('cosine', shfit=1.0)
