@@ -1,0 +1,137 @@
+"""What is measured of each clip before a set is scored: rows of numbers, with the facts about them.
+
+A measure turns a batch of clips uint8 `[B, T, H, W, C]` (or two, paired) into float rows
+`[B, K, D]`: K = 1 row a clip or one a frame, D features or one value. Metrics are statistics of
+rows; so bootstrap, cache and streaming are the same for all of them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hgdt_jax.metrics import content, image, random_features, temporal
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+  """`rows(clips) -> [B, K, D]`, or `rows(real, fake)` where `paired`; `facts` go into the stamp."""
+
+  rows: Callable[..., np.ndarray]
+  facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+  paired: bool = False
+
+
+def make(name: str, load: Callable[[str], Any]) -> Measure:
+  """The measure `name`, one of `NAMES`; `load(network name)` gives pretrained networks.
+
+  ValueError or FileNotFoundError (from `load`) where a network is missing.
+  """
+  if name in _PIXELS:
+    return _PIXELS[name]
+  build, network = _NETWORKS[name]
+  return build(random_features.network() if network == random_features.NAME else load(network))
+
+
+def _clip_features(network):
+  return Measure(lambda clips: network.features(clips)[:, None], _facts(network))
+
+
+def _frame_features(network):
+  return Measure(lambda clips: _per_frame(network.features, clips), _facts(network))
+
+
+def _frame_distances(network):
+  rows = lambda real, fake: _per_frame(network.distance, real, fake)
+  return Measure(rows, _facts(network), paired=True)
+
+
+def _identity(network):
+  rows = lambda clips: content.acd(_per_frame(network.features, clips))[:, None, None]
+  return Measure(rows, _facts(network) | {'definition': 'mean over all pairs of frames, L2'})
+
+
+def _identity_of_input(network):
+  def rows(real, fake):
+    inputs = network.features(real[:, 0])
+    return content.acd_to_input(_per_frame(network.features, fake), inputs)[:, None, None]
+
+  facts = {'definition': 'every frame against the first frame of the paired real clip, L2'}
+  return Measure(rows, _facts(network) | facts, paired=True)
+
+
+def _facts(network):
+  facts = {key: value for key, value in network.protocol.items() if key != 'network'}
+  described = network.protocol.get('network', network.name)
+  return {'network': described, 'network_sha256': network.sha256} | facts
+
+
+def _per_frame(run, *clips):
+  """Folds frames into the batch: `[B, T, H, W, C]` -> `[B, T, ...]`; always with a last axis."""
+  b, t = clips[0].shape[:2]
+  values = run(*(c.reshape(b * t, *c.shape[2:]) for c in clips))
+  return values.reshape(b, t, -1)
+
+
+def _each_clip(function):
+  """Rows of a function of one clip that gives one number."""
+  return lambda clips: np.array([function(clip) for clip in clips])[:, None, None]
+
+
+def _estimated_warping_error(clip):
+  return temporal.warping_error(clip, *temporal.estimate_flow(clip))
+
+
+_NETWORKS = {  # name: (builder, network)
+  'clip_i3d': (_clip_features, 'i3d'),
+  'clip_random_conv3d': (_clip_features, random_features.NAME),
+  'frame_inception': (_frame_features, 'inception'),
+  'frame_inception_logits': (_frame_features, 'inception_logits'),
+  'lpips_alex': (_frame_distances, 'lpips_alex'),
+  'lpips_vgg': (_frame_distances, 'lpips_vgg'),
+  'acd': (_identity, 'face'),
+  'acd_i': (_identity_of_input, 'face'),
+}
+_PIXELS = {
+  'psnr': Measure(
+    lambda real, fake: image.psnr(real, fake)[..., None],
+    {'definition': 'per frame, mean over frames that differ'},
+    paired=True,
+  ),
+  'psnr_video': Measure(
+    lambda real, fake: image.psnr_video(real, fake)[:, None, None],
+    {'definition': 'of the mean squared error of a whole clip, mean over clips that differ'},
+    paired=True,
+  ),
+  'ssim': Measure(
+    lambda real, fake: image.ssim(real, fake)[..., None],
+    {'definition': 'per frame, Gaussian window 11, sigma 1.5, population covariance'},
+    paired=True,
+  ),
+  'ssim_uniform': Measure(
+    lambda real, fake: image.ssim(real, fake, 'uniform')[..., None],
+    {'definition': 'per frame, uniform window 7, sample covariance'},
+    paired=True,
+  ),
+  'acd_colour': Measure(
+    lambda clips: content.acd(_per_frame(content.mean_colours, clips))[:, None, None],
+    {'definition': 'mean colour of a frame in [0, 1], mean over all pairs of frames, L2'},
+  ),
+  'warping_error': Measure(
+    _each_clip(_estimated_warping_error),
+    {'definition': 'flow and occlusion estimated on the clip itself, TV-L1; pixels in [0, 1]'},
+  ),
+  'flickering': Measure(
+    _each_clip(temporal.temporal_flickering), {'definition': 'VBench, (255 - MAE) / 255'}
+  ),
+  'profile': Measure(
+    _each_clip(temporal.temporal_profile_consistency),
+    {'definition': "correlation of a line of pixels with the next frame's, all rows and columns"},
+  ),
+  'motion': Measure(
+    _each_clip(temporal.motion_magnitude),
+    {'definition': 'mean absolute difference of consecutive frames, in [0, 1]'},
+  ),
+}
+NAMES = (*_NETWORKS, *_PIXELS)

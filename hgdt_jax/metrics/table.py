@@ -1,0 +1,141 @@
+"""Every metric by name: what it measures and the statistic of the rows. A new metric is one line.
+
+A statistic takes rows `[n, D]` of the real and of the generated clips and gives one number.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hgdt_jax.metrics import frechet, inception_score, kernel, manifold
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+  """One number for a set of clips.
+
+  Attributes:
+    measure: name in `measures`.
+    statistic: `(real rows, fake rows) -> float`; real rows are None unless `of_both`.
+    better: 'lower', 'higher', 'near 1', 'near real' (its value on real clips) or 'neither'.
+    of_both: it compares two sets; else it is of the generated set (or the pairs) alone, and a
+      measure that is not paired is also taken of the real set, for comparison.
+    least: clips each set must have.
+    enough: clips (images where `per_image`) below which the value is worth little, and why.
+    moments: `(real, fake) -> float` on `frechet.Moments`, where rows need not be kept.
+    limits: the values it can take; an interval ends there.
+    facts: of the statistic, for the stamp.
+  """
+
+  measure: str
+  statistic: Callable[[np.ndarray | None, np.ndarray], float]
+  better: str
+  of_both: bool = False
+  least: int = 1
+  enough: int = 0
+  per_image: bool = False
+  moments: Callable[[frechet.Moments, frechet.Moments], float] | None = None
+  limits: tuple[float, float] = (-math.inf, math.inf)
+  facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def _frechet(measure, ddof, **options):
+  return Metric(
+    measure,
+    lambda real, fake: frechet.frechet_distance_of_features(real, fake, ddof),
+    'lower',
+    of_both=True,
+    least=2,
+    moments=lambda real, fake: frechet.frechet_distance(real, fake, ddof),
+    limits=(0.0, math.inf),
+    facts={'ddof': ddof, 'covariance': 'divided by N' if ddof == 0 else 'divided by N - 1'},
+    **options,
+  )
+
+
+def _kernel(measure):
+  return Metric(
+    measure, kernel.kernel_distance, 'lower', of_both=True, least=2, enough=100,
+    facts={'kernel': '(x.y / D + 1)^3', 'estimator': 'unbiased'},
+  )  # fmt: skip
+
+
+def _manifold(measure, statistic):
+  return Metric(
+    measure, statistic, 'higher', of_both=True, least=manifold.NEIGHBOURS + 1, enough=1000,
+    limits=(0.0, 1.0), facts={'neighbours': manifold.NEIGHBOURS},
+  )  # fmt: skip
+
+
+def _inception(which, better):
+  """The mean over splits, or the deviation that papers put behind it."""
+  return Metric(
+    'frame_inception_logits',
+    lambda _, fake: inception_score.inception_score(fake)[which],
+    better,
+    enough=5000,
+    per_image=True,
+    facts={'splits': 10, 'order': f'RandomState({inception_score.SEED}).permutation', 'ddof': 0},
+  )
+
+
+def _mean(measure, better):
+  return Metric(measure, lambda _, fake: finite_mean(fake), better)
+
+
+def finite_mean(rows: np.ndarray) -> float:
+  """Mean of the finite rows; inf where all are (equal images).
+
+  NaN rows (nothing to measure in that clip) are left out; ValueError where there are no others.
+  """
+  rows = rows[~np.isnan(rows)]
+  finite = rows[np.isfinite(rows)]
+  if not rows.size:
+    raise ValueError('undefined for every clip: nothing in them moves or has contrast')
+  return float(finite.mean()) if finite.size else float('inf')
+
+
+def _ratio(real, fake):
+  below = finite_mean(real)
+  if below <= 0:
+    raise ValueError('the real clips do not move at all, so a ratio of motion means nothing')
+  return finite_mean(fake) / below
+
+
+METRICS = {
+  'fvd': _frechet('clip_i3d', 0, enough=2048),
+  'kvd': _kernel('clip_i3d'),
+  'precision': _manifold('clip_i3d', manifold.precision),
+  'recall': _manifold('clip_i3d', manifold.recall),
+  'fid': _frechet('frame_inception', 1, enough=10_000, per_image=True),
+  'inception_score': _inception(0, 'higher'),
+  'inception_score_std': _inception(1, 'neither'),
+  'frechet_random_conv3d': _frechet('clip_random_conv3d', 0, enough=256),
+  'kernel_random_conv3d': _kernel('clip_random_conv3d'),
+  'precision_random_conv3d': _manifold('clip_random_conv3d', manifold.precision),
+  'recall_random_conv3d': _manifold('clip_random_conv3d', manifold.recall),
+  'psnr': _mean('psnr', 'higher'),
+  'psnr_video': _mean('psnr_video', 'higher'),
+  'ssim': _mean('ssim', 'higher'),
+  'ssim_uniform': _mean('ssim_uniform', 'higher'),
+  'lpips': _mean('lpips_alex', 'lower'),
+  'lpips_vgg': _mean('lpips_vgg', 'lower'),
+  'acd': _mean('acd', 'lower'),
+  'acd_i': _mean('acd_i', 'lower'),
+  'acd_colour': _mean('acd_colour', 'lower'),
+  'warping_error': _mean('warping_error', 'lower'),
+  'temporal_flickering': _mean('flickering', 'higher'),
+  'temporal_profile_consistency': _mean('profile', 'higher'),
+  'motion_magnitude': _mean('motion', 'near real'),
+  'motion_ratio': Metric('motion', _ratio, 'near 1', of_both=True),
+}
+
+
+def find(name: str) -> Metric:
+  """ValueError with the choices for an unknown name."""
+  if name not in METRICS:
+    raise ValueError(f'no metric {name!r}; there are {", ".join(METRICS)}')
+  return METRICS[name]

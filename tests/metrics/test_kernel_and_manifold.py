@@ -1,0 +1,91 @@
+"""Kernel distance, precision and recall, content distance."""
+
+import numpy as np
+import pytest
+
+from hgdt_jax.metrics import content, kernel, manifold
+
+
+@pytest.mark.parametrize('case', ['2048x64', '512x400', '64x400_rank_deficient', '256x8'])
+def test_kernel_distance_equals_golden_values(golden, golden_inputs, case):
+  entry = golden['frechet'][case]
+  n, d, seed = (int(v) for v in entry['x'].removeprefix('features(').removesuffix(')').split(','))
+  x = golden_inputs.features(n, d, seed)
+  y = golden_inputs.features(n, d, seed + 1, shift=1.0, scale=1.2)
+  key = next(k for k in entry if k.startswith('kid_poly3'))
+  first = int(key.removesuffix(')').rpartition('first')[2])
+  want = entry[key]['tats_sklearn']
+  assert kernel.kernel_distance(x[:first], y[:first]) == pytest.approx(want, rel=1e-9)
+
+
+def test_golden_kvd_of_seeded_i3d_logits(golden_dir, golden):
+  logits = np.load(golden_dir / 'i3d_golden.npz')
+  for pair in ('A_vs_B', 'W1_vs_W2', 'A_vs_W1'):
+    a, b = (logits[f'logits_{name}'] for name in pair.split('_vs_'))
+    want = golden['fvd_seeded'][pair]['kvd_poly3_unbiased(TATS)']
+    assert kernel.kernel_distance(a, b) == pytest.approx(want, rel=1e-6)
+
+
+def test_kernel_distance_is_unbiased_around_zero():
+  rng = np.random.default_rng(0)
+  draw = lambda: kernel.kernel_distance(rng.normal(size=(20, 3)), rng.normal(size=(30, 3)))
+  values = np.array([draw() for _ in range(400)])
+  assert abs(values.mean()) < 3 * values.std() / 20
+  assert (values < 0).any()  # as an unbiased estimate of zero must
+
+
+def test_kernel_distance_errors():
+  with pytest.raises(ValueError, match='at least 2 samples'):
+    kernel.kernel_distance(np.ones((1, 3)), np.ones((4, 3)))
+  with pytest.raises(ValueError, match='3 and 2 dimensions'):
+    kernel.kernel_distance(np.ones((4, 3)), np.ones((4, 2)))
+
+
+def test_precision_and_recall_tell_quality_from_diversity():
+  rng = np.random.default_rng(1)
+  real = rng.normal(size=(300, 4))
+  collapsed = 0.1 * rng.normal(size=(300, 4))
+  assert manifold.precision(real, collapsed) > 0.95 and manifold.recall(real, collapsed) < 0.2
+  scattered = 6 * rng.normal(size=(300, 4))
+  assert manifold.precision(real, scattered) < 0.2
+  assert manifold.precision(real, real) == manifold.recall(real, real) == 1.0
+  far = real + 100
+  assert manifold.precision(real, far) == manifold.recall(real, far) == 0.0
+
+
+def test_manifold_reaches_the_third_neighbour():
+  """On a line of points one apart, the ball of an end point reaches 3, of the others 2."""
+  line = np.arange(8.0)[:, None]
+  inside = lambda x: manifold.precision(line, np.array([[x]]))
+  assert inside(-3.0) == 1.0 and inside(-3.1) == 0.0
+  assert inside(10.0) == 1.0 and inside(10.1) == 0.0
+
+
+def test_manifold_far_from_the_origin():
+  rng = np.random.default_rng(2)
+  real, fake = rng.normal(size=(50, 3)), rng.normal(size=(40, 3)) * 1.5
+  shifted = manifold.precision(real + 1e6, fake + 1e6)
+  assert shifted == manifold.precision(real, fake) < 1.0
+  with pytest.raises(ValueError, match='more than 3 samples'):
+    manifold.precision(real[:3], fake)
+
+
+def test_golden_content_distance(golden_dir):
+  arrays = np.load(golden_dir / 'acd_golden.npz')
+  embeddings = arrays['embed_raw'].astype(np.float64)
+  embeddings /= np.linalg.norm(embeddings, axis=-1, keepdims=True)
+  np.testing.assert_allclose(content.acd(embeddings), arrays['acd_pairwise'], rtol=1e-6)
+  first = embeddings[:, 0]
+  got = content.acd_to_input(embeddings[:, 1:], first)
+  np.testing.assert_allclose(got, arrays['acd_i_excl_first'], rtol=1e-6)
+  got = content.acd_to_input(embeddings, first)
+  np.testing.assert_allclose(got, arrays['acd_i_incl_first'], rtol=1e-6)
+  colours = np.stack([content.mean_colours(clip) for clip in arrays['crops']])
+  np.testing.assert_allclose(content.acd(colours), arrays['acd_color_pairwise'], rtol=1e-6)
+
+
+def test_content_distance_errors():
+  with pytest.raises(ValueError, match='T >= 2'):
+    content.acd(np.ones((3, 1, 4)))
+  with pytest.raises(ValueError, match='do not fit'):
+    content.acd_to_input(np.ones((3, 2, 4)), np.ones((2, 4)))

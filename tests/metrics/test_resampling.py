@@ -1,0 +1,75 @@
+"""Bootstrap intervals, curves and extrapolation against what theory says of simple statistics."""
+
+import numpy as np
+import pytest
+
+from hgdt_jax.metrics import frechet, resampling
+
+
+def test_interval_of_a_mean_is_the_normal_one():
+  x = np.random.default_rng(0).normal(3.0, 2.0, 400)
+  score = lambda picks: x[picks[0]].mean()
+  low, high = resampling.bootstrap_interval(score, [np.arange(400)], x.mean(), 2000, seed=1)
+  half = 1.96 * x.std() / 20
+  assert low == pytest.approx(x.mean() - half, abs=0.03)
+  assert high == pytest.approx(x.mean() + half, abs=0.03)
+
+
+def test_windows_of_one_file_are_resampled_together():
+  """100 copies of each of 20 files tell no more than the 20 files."""
+  x = np.random.default_rng(2).normal(size=20).repeat(100)
+  files = np.arange(20).repeat(100)
+  score = lambda picks: x[picks[0]].mean()
+  width = lambda groups: np.diff(resampling.bootstrap_interval(score, [groups], x.mean(), 500, 0))
+  assert width(files) > 5 * width(np.arange(2000))
+
+
+def test_interval_holds_a_frechet_distance_although_resampling_raises_it():
+  rng = np.random.default_rng(3)
+  a, b = rng.normal(size=(60, 30)), rng.normal(size=(60, 30)) + 0.2
+  distance = lambda i, j: frechet.frechet_distance_of_features(a[i], b[j], 0)
+  whole = np.arange(60)
+  value = distance(whole, whole)
+  raised = distance(rng.integers(0, 60, 60), rng.integers(0, 60, 60))
+  assert raised > 1.2 * value
+  low, high = resampling.bootstrap_interval(lambda p: distance(*p), [whole, whole], value, 60, 0)
+  assert low < value < high
+
+
+def test_the_same_seed_gives_the_same_interval():
+  x = np.random.default_rng(4).normal(size=30)
+  interval = lambda seed: resampling.bootstrap_interval(
+    lambda picks: x[picks[0]].mean(), [np.arange(30)], x.mean(), 20, seed
+  )
+  assert interval(0) == interval(0) != interval(1)
+
+
+def test_curve_and_infinity_find_a_known_bias():
+  """A score that is 7 + 40 / n: exact at every n, and 7 at infinity."""
+  sizes = []
+  points = resampling.curve(lambda picks: sizes.append(len(picks)) or 7 + 40 / len(picks), 80, 2, 0)
+  assert points[0] == (10, 11.0) and points[-1] == (80, 7.5)
+  assert sizes.count(10) == 4 and sizes.count(80) == 1
+  assert resampling.at_infinity(points) == pytest.approx(7.0)
+
+
+def test_infinity_is_nearer_to_the_truth_than_the_score():
+  rng = np.random.default_rng(5)
+  real, fake = rng.normal(size=(4000, 20)), rng.normal(size=(400, 20)) * 1.1
+  score = lambda picks: frechet.frechet_distance_of_features(real, fake[picks], 0)
+  truth = 20 * 0.1**2
+  points = resampling.curve(score, 400, 2, 0)
+  assert abs(resampling.at_infinity(points) - truth) < 0.3 * abs(points[-1][1] - truth)
+
+
+def test_curve_draws_distinct_clips():
+  def score(picks):
+    assert len(set(picks.tolist())) == len(picks)
+    return 0.0
+
+  resampling.curve(score, 16, 2, 0)
+
+
+def test_too_few_clips_for_a_curve():
+  with pytest.raises(ValueError, match='more than 2 clips'):
+    resampling.curve(lambda picks: 0.0, 2, 2, 0)

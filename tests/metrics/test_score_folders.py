@@ -1,0 +1,193 @@
+"""Folders of clips: what is cut, dropped, paired and cached."""
+
+import json
+import os
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from hgdt_jax import scoring
+from hgdt_jax.metrics import protocol, score, statistics_cache
+from hgdt_jax.metrics.frechet import Moments
+
+NAMES = ['frechet_random_conv3d', 'motion_ratio']
+CUT = scoring.Cut(frames=8)
+
+
+def write_video(path, video, **options):
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream('ffv1', rate=8, width=video.shape[2], height=video.shape[1])
+    stream.pix_fmt = 'bgr0'
+    for frame in video:
+      container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+    container.mux(stream.encode())
+
+
+@pytest.fixture
+def folders(tmp_path, make_clips):
+  """Four npz files of 12 frames each in `real` and `fake`."""
+  for name, seed in (('real', 1), ('fake', 2)):
+    (tmp_path / name).mkdir()
+    for i, clip in enumerate(make_clips(4, seed, frames=12)):
+      np.savez(tmp_path / name / f'{i}.npz', video=clip)
+  return tmp_path / 'real', tmp_path / 'fake'
+
+
+def test_windows():
+  starts = lambda length, **cut: list(scoring.Cut(**cut).starts(length))
+  assert starts(16) == [0] and starts(15) == [] and starts(63) == [0]
+  assert starts(63, window_stride=16) == [0, 16, 32] and starts(64, window_stride=16)[-1] == 48
+  assert starts(31, stride=2) == [0] and starts(30, stride=2) == []
+
+
+def test_equals_arrays(folders, make_clips):
+  result = scoring.score_folders(*folders, [*NAMES, 'psnr'], scoring.Cut(frames=8))
+  arrays = [make_clips(4, seed, frames=12)[:, :8] for seed in (1, 2)]
+  want = score.score_clips(*arrays, [*NAMES, 'psnr'])
+  assert not result.dropped
+  for name, one in want.items():
+    assert result.scores[name].value == pytest.approx(one.value, rel=1e-5), name
+  stamp = result.scores['psnr'].stamp
+  assert stamp['clips_real'] == 4 and stamp['resolution'] == '32x32' and stamp['window_stride'] == 0
+
+
+def test_windows_of_a_file_share_a_group(folders):
+  cut = scoring.Cut(frames=4, window_stride=4)
+  stamp = scoring.score_folders(*folders, ['motion_ratio'], cut).scores['motion_ratio'].stamp
+  assert stamp['clips_real'] == 12
+  most = scoring.Cut(frames=4, window_stride=4, max_clips=5)
+  stamp = scoring.score_folders(*folders, ['motion_ratio'], most).scores['motion_ratio'].stamp
+  assert stamp['clips_real'] == stamp['clips_fake'] == 5
+
+
+def test_any_kind_and_size_of_clip(folders, make_clips):
+  real, _ = folders
+  write_video(real / 'film.mkv', make_clips(1, 5, size=48)[0])
+  (real / 'frames').mkdir()
+  for t, frame in enumerate(make_clips(1, 6, size=40)[0]):
+    Image.fromarray(frame).save(real / 'frames' / f'{t}.png')
+  result = scoring.score_folders(*folders, NAMES, CUT)
+  stamp = result.scores['motion_ratio'].stamp
+  assert stamp['clips_real'] == 6
+  assert stamp['resolution_real'] == '32x32, 40x40, 48x48' and stamp['resolution_fake'] == '32x32'
+  sized = scoring.score_folders(*folders, NAMES, scoring.Cut(frames=8, size=24))
+  stamp = sized.scores['motion_ratio'].stamp
+  assert stamp['resolution'] == '24x24' and 'antialias' in stamp['resize_of_files']
+
+
+def test_bad_files_are_dropped_with_a_reason(folders, make_clips):
+  real, fake = folders
+  (real / '00.mp4').write_bytes(b'')
+  np.savez(real / '9.npz', video=make_clips(1, 0, frames=5)[0])
+  # the first frame is fine, the sixth is not: found only when it is read
+  (fake / '2.npz').unlink()
+  (fake / '2').mkdir()
+  for t, frame in enumerate(make_clips(1, 0)[0]):
+    Image.fromarray(frame).save(fake / '2' / f'{t}.png')
+  (fake / '2' / '5.png').write_bytes(b'no picture')
+  result = scoring.score_folders(real, fake, NAMES, CUT)
+  reasons = {path.name: reason for path, reason in result.dropped}
+  assert set(reasons) == {'00.mp4', '9.npz', '2'}
+  assert 'cannot be read' in reasons['2']
+  assert reasons['00.mp4'] == 'empty file'
+  assert reasons['9.npz'] == 'too short: 5 frames, 8 needed'
+  assert result.scores['motion_ratio'].stamp['clips_real'] == 4
+  assert result.scores['motion_ratio'].stamp['clips_fake'] == 3
+
+
+def test_pairs_stay_pairs_when_a_file_is_dropped(folders, make_clips):
+  """The second generated file is too short: the third must still meet the third."""
+  real, fake = folders
+  for path in sorted(real.iterdir()):
+    (fake / path.name).write_bytes(path.read_bytes())
+  np.savez(fake / '1.npz', video=make_clips(1, 0, frames=3)[0])
+  result = scoring.score_folders(real, fake, ['psnr', 'ssim'], CUT)
+  assert result.scores['psnr'].value == float('inf')
+  assert result.scores['psnr'].stamp['clips_real'] == 3
+  (fake / '1.npz').unlink()
+  with pytest.raises(ValueError, match='psnr compares clip with clip: it needs as many real as'):
+    scoring.score_folders(real, fake, ['psnr'], CUT)
+
+
+def test_clear_errors(folders, tmp_path):
+  real, fake = folders
+  with pytest.raises(FileNotFoundError, match='nowhere: no such folder'):
+    scoring.score_folders(tmp_path / 'nowhere', fake, NAMES, CUT)
+  with pytest.raises(FileNotFoundError, match=r'0.npz: not a folder'):
+    scoring.score_folders(real / '0.npz', fake, NAMES, CUT)
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(ValueError, match='empty: no clips in it; it may hold'):
+    scoring.score_folders(tmp_path / 'empty', fake, NAMES, CUT)
+  with pytest.raises(ValueError, match=r'none of its 4 clips can be used; 0\.npz: too short'):
+    scoring.score_folders(real, fake, NAMES, scoring.Cut(frames=13))
+
+
+def test_real_statistics_are_cached_and_never_stale(folders, tmp_path, monkeypatch):
+  real, fake = folders
+  cache = tmp_path / 'cache'
+  walks = []
+  whole = scoring.FolderClips.batches
+
+  def spy(self):
+    walks.append(self.facts['data'])
+    yield from whole(self)
+
+  monkeypatch.setattr(scoring.FolderClips, 'batches', spy)
+
+  def run(cut=CUT, how=score.VALUES_ONLY):
+    walks.clear()
+    result = scoring.score_folders(real, fake, NAMES, cut, cache=cache, uncertainty=how)
+    return {name: one.value for name, one in result.scores.items()}, list(walks)
+
+  first, seen = run()
+  assert seen == ['real', 'fake']
+  assert run() == (first, ['fake'])  # the same numbers, without a look at the real clips
+  _, seen = run(scoring.Cut(frames=9))
+  assert seen == ['real', 'fake']  # another protocol
+  _, seen = run(how=score.Uncertainty(bootstrap=2))
+  assert seen == ['real', 'fake']  # moments are not enough for this
+
+  clip = dict(np.load(real / '0.npz'))['video']
+  clip[0, 0, 0, 0] ^= 1
+  times = (real / '0.npz').stat()
+  np.savez(real / '0.npz', video=clip)
+  os.utime(real / '0.npz', ns=(times.st_atime_ns, times.st_mtime_ns))
+  assert (real / '0.npz').stat().st_size == times.st_size
+  changed, seen = run()
+  assert seen == ['real', 'fake'] and changed != first  # one bit, same size, same time
+
+
+def test_damaged_cache_entries_count_as_none(tmp_path):
+  path = statistics_cache.path_of(tmp_path, {'a': 1})
+  assert path != statistics_cache.path_of(tmp_path, {'a': 2})
+  assert statistics_cache.load(path) is None
+  moments = Moments.from_features(np.arange(12.0).reshape(4, 3))
+  statistics_cache.save(path, moments)
+  got = statistics_cache.load(path)
+  assert got.count == 4
+  np.testing.assert_array_equal(got.scatter, moments.scatter)
+  rows = np.ones((2, 1, 3), np.float32)
+  statistics_cache.save(path, rows)
+  np.testing.assert_array_equal(statistics_cache.load(path), rows)
+  path.write_bytes(path.read_bytes()[:100])
+  assert statistics_cache.load(path) is None
+  assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no half-written file is left
+
+
+def test_results_and_table(folders, tmp_path):
+  how = score.Uncertainty(bootstrap=5)
+  scores = scoring.score_folders(*folders, [*NAMES, 'ssim'], CUT, uncertainty=how).scores
+  row = protocol.results_row('fake', scores)
+  scoring.write_results(tmp_path / 'deep' / 'results.json', [row])
+  content = json.loads((tmp_path / 'deep' / 'results.json').read_text())
+  assert set(content) == {'results', 'environment'}
+  assert set(content['results'][0]) == {
+    'method', 'network_evaluations', 'seconds_per_clip', 'metrics', 'protocol'
+  }  # fmt: skip
+  assert content['results'][0]['metrics'].keys() == {*NAMES, 'ssim'}
+  assert [p.name for p in (tmp_path / 'deep').iterdir()] == ['results.json']
+  lines = scoring.table(scores).splitlines()
+  assert lines[0].split()[:2] == ['metric', 'value'] and '95% interval' in lines[0]
+  assert any('4 clips, 256 wanted' in line for line in lines)
