@@ -1,0 +1,164 @@
+"""What the names in a workdir mean: methods and metrics, as data, in the order they are shown."""
+
+import dataclasses
+import math
+
+LEAST_MOTION = 0.5  # below this share of real motion a clip counts as frozen
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """A way to sample, by the name of its folder in samples/."""
+
+  name: str
+  label: str
+  meaning: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+  """A score. `better` is 'lower', 'higher', 'one' (1 is best) or '' (not known).
+
+  A consistency score rewards clips that do not change. A frozen clip is perfect by it, so it is
+  only ever read beside the motion ratio.
+  """
+
+  name: str
+  label: str
+  better: str
+  meaning: str
+  consistency: bool = False
+
+  @property
+  def arrow(self) -> str:
+    return {'lower': '↓', 'higher': '↑', 'one': '→ 1', '': ''}[self.better]
+
+  def regret(self, value: float) -> float:
+    """A number that is smallest for the best value."""
+    if self.better == 'one':
+      return abs(math.log(value)) if value > 0 else math.inf
+    return -value if self.better == 'higher' else value
+
+
+METHODS = (
+  Method('real', 'Real', 'held-out clips of the data set'),
+  Method('gan', 'GAN', 'the draft: one pass of the generator'),
+  Method('diffusion_frames', 'Diffusion, per frame', 'the U-Net with time mixing switched off'),
+  Method('diffusion', 'Diffusion, video', 'the 3D U-Net from pure noise, without the aligner'),
+  Method('hybrid', 'Hybrid', 'the GAN draft, noised to tau, refined by the aligned U-Net'),
+)
+
+MOTION_RATIO = Metric(
+  'motion_ratio',
+  'motion ratio',
+  'one',
+  'How much samples move, as a share of how much real clips move. Near 0: frozen. Far above 1: '
+  'flicker or noise.',
+)
+
+_RANDOM = 'the features of a fixed random 3D convolution network: compare within this page only.'
+_PAIRS = 'held-out clips, noised to tau and refined, against themselves.'
+
+METRICS = (
+  Metric('fvd', 'FVD', 'lower', 'Fréchet distance of clips in the features of I3D (Kinetics).'),
+  Metric('kvd', 'KVD', 'lower', 'Kernel distance (MMD) of clips in the features of I3D.'),
+  Metric('fid', 'FID', 'lower', 'Fréchet distance of single frames in Inception features.'),
+  Metric('inception_score', 'IS', 'higher', 'Frames that Inception is sure of, and that differ.'),
+  Metric('inception_score_std', 'IS, deviation', '', 'Standard deviation of IS over its splits.'),
+  Metric('precision', 'precision', 'higher', 'Share of samples among real clips, in I3D features.'),
+  Metric('recall', 'recall', 'higher', 'Share of real clips among samples, in I3D features.'),
+  Metric(
+    'frechet_random_conv3d',
+    'Fréchet, random 3D conv',
+    'lower',
+    f'Distance between the laws of real and sampled clips in {_RANDOM} Not FVD.',
+  ),
+  Metric(
+    'kernel_random_conv3d',
+    'kernel, random 3D conv',
+    'lower',
+    f'Kernel distance (MMD) of clips in {_RANDOM} Not KVD.',
+  ),
+  Metric(
+    'precision_random_conv3d',
+    'precision, random 3D conv',
+    'higher',
+    f'Share of samples among real clips, in {_RANDOM}',
+  ),
+  Metric(
+    'recall_random_conv3d',
+    'recall, random 3D conv',
+    'higher',
+    f'Share of real clips among samples, in {_RANDOM}',
+  ),
+  Metric(
+    'motion_magnitude', 'motion', '', 'Mean absolute difference of neighbouring frames, in [0, 1].'
+  ),
+  MOTION_RATIO,
+  Metric(
+    'warping_error',
+    'warping error',
+    'lower',
+    'How much a frame differs from the frame before it moved along the optical flow, where '
+    'nothing is hidden.',
+    consistency=True,
+  ),
+  Metric(
+    'temporal_flickering',
+    'temporal flickering',
+    'higher',
+    'VBench: 1 less the mean difference of neighbouring frames, so higher is less flicker.',
+    consistency=True,
+  ),
+  Metric(
+    'temporal_profile_consistency',
+    'profile consistency',
+    'higher',
+    "Correlation of a line of pixels with the next frame's, over all rows and columns.",
+    consistency=True,
+  ),
+  Metric('acd', 'ACD', 'lower', 'How much a face changes through its clip.', consistency=True),
+  Metric(
+    'acd_i', 'ACD-I', 'lower', 'How much a face differs from its input image.', consistency=True
+  ),
+  Metric(
+    'acd_colour',
+    'ACD, colour',
+    'lower',
+    'How much the mean colour changes through a clip.',
+    consistency=True,
+  ),
+  Metric(
+    'psnr',
+    'PSNR, dB',
+    'higher',
+    f'Of {_PAIRS} A poor value says that no draft can be refined well.',
+  ),
+  Metric('psnr_video', 'PSNR of clips, dB', 'higher', 'As PSNR, over a whole clip at once.'),
+  Metric('ssim', 'SSIM', 'higher', f'Structural similarity of {_PAIRS}'),
+  Metric('ssim_uniform', 'SSIM, uniform', 'higher', 'As SSIM, with a uniform window.'),
+  Metric('lpips', 'LPIPS', 'lower', f'Distance in AlexNet features, of {_PAIRS}'),
+  Metric('lpips_vgg', 'LPIPS, VGG', 'lower', 'As LPIPS, in VGG features.'),
+)
+
+
+def metric(name: str) -> Metric:
+  """The metric of this name; one that is not in the table is shown without a direction."""
+  return next((m for m in METRICS if m.name == name), Metric(name, name, '', ''))
+
+
+def ordered_metrics(names) -> list[Metric]:
+  """These metrics in the order of the table, unknown ones last, by name."""
+  known = [m for m in METRICS if m.name in names]
+  return known + [metric(name) for name in sorted(set(names) - {m.name for m in known})]
+
+
+def method(name: str) -> Method:
+  """The method of this name; one that is not in the table goes by its own name."""
+  return next((m for m in METHODS if m.name == name), Method(name, name, ''))
+
+
+def ordered_methods(names) -> list[Method]:
+  """These methods in the order of the table, unknown ones last, by name."""
+  known = [m for m in METHODS if m.name in names]
+  return known + [method(name) for name in sorted(set(names) - {m.name for m in known})]

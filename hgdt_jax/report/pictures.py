@@ -1,0 +1,106 @@
+"""Pictures made of a workdir: film strips cut so that the same seeds meet, PNGs for a README."""
+
+import io
+import json
+import os
+import pathlib
+
+from PIL import Image, ImageDraw, ImageFont
+
+from hgdt_jax.report import contents, facts, meanings, plots, scores
+
+_LAYOUT = 'hgdt_strip'  # PNG text written by hgdt_jax.sampling.clips.write_film_strip
+
+
+def comparison(workdir: str | os.PathLike, clips: int = 2) -> bytes:
+  """One PNG for a README: a row per method, the frames of the first clips side by side.
+
+  Raises:
+    FileNotFoundError: no method has a strip.png.
+  """
+  found = strips(dict(contents.read(workdir).samples))
+  if not found:
+    raise FileNotFoundError(f'{workdir}/samples: no strip.png; sample first')
+  shown = min(clips, *(len(each) for each in found.values()))
+  width = max(each[0].width for each in found.values())
+  height = max(each[0].height for each in found.values())
+  label, gap, top = 150, 12, 24
+  font = ImageFont.load_default(15)
+  size = (label + shown * (width + gap), top + len(found) * (height + 4))
+  picture = Image.new('RGB', size, 'white')
+  draw = ImageDraw.Draw(picture)
+  for column in range(shown):
+    at = (label + column * (width + gap), top - 6)
+    draw.text(at, f'clip {column + 1}', plots.COLOURS['muted'], font, anchor='ls')
+  for row, (name, each) in enumerate(found.items()):
+    y = top + row * (height + 4)
+    middle = (label - 10, y + height // 2)
+    draw.text(middle, meanings.method(name).label, plots.colour(name), font, anchor='rm')
+    for column in range(shown):
+      at = (label + column * (width + gap), y)
+      picture.paste(each[column], at, mask=each[column])
+  buffer = io.BytesIO()
+  picture.save(buffer, format='PNG', optimize=True)
+  return buffer.getvalue()
+
+
+def training_curves(workdir: str | os.PathLike) -> bytes:
+  """One PNG for a README: the losses of every stage.
+
+  Raises:
+    FileNotFoundError: nothing has been logged.
+  """
+  rows = contents.read(workdir).rows
+  drawn = [(stage, name) for stage in rows for name in facts.headline(rows[stage])]
+  if not drawn:
+    raise FileNotFoundError(f'{workdir}: metrics.jsonl holds no values; train first')
+  figure, axes = plots.figure_of(len(drawn))
+  for (stage, name), each in zip(drawn, axes):
+    plots.draw_loss_curve(each, *facts.points(rows[stage], name))
+    plots.set_title(each, name if name.startswith(f'{stage}/') else f'{stage}: {name}')
+  return plots.png(figure)
+
+
+def score_curves(workdir: str | os.PathLike) -> bytes:
+  """One PNG for a README: scores against tau, then against network evaluations.
+
+  Raises:
+    FileNotFoundError: results.json has no curves.
+  """
+  found = contents.read(workdir)
+  drawn = [(panel, 'tau', False) for panel in scores.tau_panels(found)]
+  drawn += [(panel, 'network evaluations', True) for panel in scores.cost_panels(found)]
+  if not drawn:
+    raise FileNotFoundError(f'{workdir}: results.json holds no curves; score first')
+  figure, axes = plots.figure_of(len(drawn))
+  for (panel, x_label, log_x), each in zip(drawn, axes):
+    plots.draw_score_curve(each, panel.series, panel.levels, log_x)
+    plots.set_title(each, f'{panel.metric.label} {panel.metric.arrow}')
+    each.set_xlabel(x_label, color=plots.COLOURS['muted'])
+  methods = {method for panel, _, _ in drawn for method in (*panel.series, *panel.levels)}
+  plots.add_key(figure, {m.name: m.label for m in meanings.ordered_methods(methods)})
+  return plots.png(figure)
+
+
+def cut(strip: pathlib.Path) -> list[Image.Image]:
+  """The strip of each clip of a strip.png, gutters transparent; the whole if it has no layout."""
+  with Image.open(strip) as image:
+    layout = json.loads(image.info.get(_LAYOUT) or '{"rows": 1, "columns": 1, "gutter": 0}')
+    image = image.convert('RGBA')
+  rows, columns, gutter = layout['rows'], layout['columns'], layout['gutter']
+  width = (image.width + gutter) // columns - gutter
+  for column in range(1, columns):
+    image.paste(
+      (0, 0, 0, 0), (column * (width + gutter) - gutter, 0, column * (width + gutter), image.height)
+    )
+  height = (image.height + gutter) // rows - gutter
+  boxes = [(0, r * (height + gutter), image.width, r * (height + gutter) + height)
+           for r in range(rows)]  # fmt: skip
+  return [image.crop(box) for box in boxes]
+
+
+def strips(samples: dict[str, pathlib.Path]) -> dict[str, list[Image.Image]]:
+  """The strips of each method that has them, in the order of the methods."""
+  methods = meanings.ordered_methods(samples)
+  paths = {method.name: samples[method.name] / 'strip.png' for method in methods}
+  return {name: cut(path) for name, path in paths.items() if path.exists()}

@@ -1,0 +1,235 @@
+"""Metrics out: metrics.jsonl always, TensorBoard where it can be, and a line of progress.
+
+A writer has `write(stage, step, values)` and `close()`. A run that was killed and resumed writes
+the rows after the restored step again; `read_rows` keeps the last row of each (stage, step).
+"""
+
+import json
+import logging
+import math
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, TextIO
+
+# jax is imported where it is used: the report reads rows on machines without a device.
+
+METRICS_FILE = 'metrics.jsonl'
+
+
+class Writer(Protocol):
+  """Takes the values of one step."""
+
+  def write(self, stage: str, step: int, values: Mapping[str, float]) -> None: ...
+
+  def close(self) -> None: ...
+
+
+def make_writers(workdir: str | os.PathLike) -> list[Writer]:
+  """JSON lines, and TensorBoard events; none in any process but the first."""
+  import jax
+
+  if jax.process_index() != 0:
+    return []
+  return [JsonLines(workdir), TensorBoard(workdir)]
+
+
+class JsonLines:
+  """metrics.jsonl: a line per step with stage, step and values; needs the standard library only.
+
+  JSON has no word for NaN and infinity: they are written as null and read back as NaN.
+  """
+
+  def __init__(self, workdir: str | os.PathLike):
+    path = pathlib.Path(workdir) / METRICS_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut_short = path.exists() and path.read_bytes()[-1:] not in (b'', b'\n')
+    self._file = path.open('a', buffering=1, encoding='utf-8')
+    if cut_short:  # the run was killed in the middle of a row: do not write on behind it
+      self._file.write('\n')
+
+  def write(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+    row: dict[str, Any] = {'stage': stage, 'step': int(step)}
+    for name, value in values.items():
+      number = float(value)
+      row[name] = number if math.isfinite(number) else None
+    self._file.write(json.dumps(row, allow_nan=False) + '\n')
+
+  def close(self) -> None:
+    self._file.close()
+
+
+class TensorBoard:
+  """Events through clu's writer where TensorFlow is at hand, else through tensorboardX.
+
+  A value without a slash in its name is put under its stage: `gan/examples_per_second`.
+  """
+
+  def __init__(self, workdir: str | os.PathLike):
+    try:  # clu.metric_writers needs TensorFlow, which is not a dependency
+      import tensorflow as tf
+      from clu import metric_writers
+
+      tf.config.set_visible_devices([], 'GPU')  # or it takes the memory that jax needs
+      self._write = metric_writers.SummaryWriter(str(workdir))
+      self._scalars = self._write.write_scalars
+    except ImportError:
+      import tensorboardX
+
+      self._write = tensorboardX.SummaryWriter(str(workdir))
+      self._scalars = self._one_by_one
+
+  def write(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+    named = {n if '/' in n else f'{stage}/{n}': float(v) for n, v in values.items()}
+    self._scalars(step, named)
+
+  def close(self) -> None:
+    self._write.close()
+
+  def _one_by_one(self, step: int, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+      self._write.add_scalar(name, value, step)
+
+
+class Lagged:
+  """Writes a step's metrics when the next step's arrive, so that no step waits for the device.
+
+  Called with metrics of step n after step n + 1 was dispatched they are ready or nearly so. Call
+  `flush` (or leave the `with` block, without an exception) after the last step.
+  """
+
+  def __init__(self, writers: Sequence[Writer]):
+    self._writers = writers
+    self._held: tuple[str, int, Mapping[str, Any]] | None = None
+
+  def __call__(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
+    held, self._held = self._held, (stage, step, metrics)
+    self._write(held)
+
+  def flush(self) -> None:
+    held, self._held = self._held, None
+    self._write(held)
+
+  def __enter__(self) -> 'Lagged':
+    return self
+
+  def __exit__(self, kind, *exception) -> None:
+    if kind is None:  # what failed is told, not what the held step would fail with
+      self.flush()
+
+  def _write(self, held) -> None:
+    if held is None:
+      return
+    import jax
+
+    stage, step, metrics = held
+    values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
+    for writer in self._writers:
+      writer.write(stage, step, values)
+
+
+class Progress:
+  """How far a stage is, how fast, and how long it will take: a bar on a terminal, lines elsewhere.
+
+  Args:
+    stage: what the line starts with.
+    total: steps of the whole stage.
+    start: steps done before this run; they do not count in the rate.
+    every_seconds: the pause between two lines where there is no terminal.
+    stream: where to; the terminal is looked for there.
+    clock: seconds, for tests.
+  """
+
+  def __init__(
+    self,
+    stage: str,
+    total: int,
+    start: int = 0,
+    *,
+    every_seconds: float = 30.0,
+    stream: TextIO | None = None,
+    clock=time.monotonic,
+  ):
+    self._stage, self._total, self._step = stage, total, start
+    self._stream, self._clock = stream or sys.stderr, clock
+    self._every_seconds = every_seconds
+    self._said = clock()
+    self._first: tuple[float, int] | None = None  # time and step the rate is measured from
+    self._bar = None
+    if self._stream.isatty():
+      import tqdm
+
+      self._bar = tqdm.tqdm(
+        desc=stage, total=total, initial=start, unit='step', file=self._stream, dynamic_ncols=True
+      )
+
+  def update(self, step: int, note: str = '') -> None:
+    """Says that `step` steps are done; `note` is shown behind."""
+    if self._bar is not None:
+      self._bar.set_postfix_str(note, refresh=False)
+      self._bar.update(step - self._step)
+      self._step = step
+      return
+    self._step, now = step, self._clock()
+    if self._first is None:  # the first step compiles: the rate starts behind it
+      self._first = (now, step)
+    if step >= self._total or now - self._said >= self._every_seconds:
+      self._said = now
+      print(self._line(now, note), file=self._stream, flush=True)
+
+  def close(self) -> None:
+    if self._bar is not None:
+      self._bar.close()
+
+  def __enter__(self) -> 'Progress':
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self.close()
+
+  def _line(self, now: float, note: str) -> str:
+    since, first = self._first
+    parts = [f'{self._stage}: step {self._step}/{self._total}']
+    if self._step > first and now > since:
+      rate = (self._step - first) / (now - since)
+      parts.append(f'{rate:.3g} steps/s')
+      if self._step < self._total:
+        parts.append(f'{_duration((self._total - self._step) / rate)} left')
+    return ', '.join([*parts, note] if note else parts)
+
+
+def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
+  """The rows of metrics.jsonl, the last one per (stage, step); stages in order of appearance.
+
+  Within a stage rows are in the order of their steps. A row cut short by a kill is left out; null
+  (a value that was not finite) reads as NaN. No file: no rows.
+  """
+  last: dict[str, dict[int, dict[str, Any]]] = {}
+  for row in _parsed(pathlib.Path(workdir) / METRICS_FILE):
+    last.setdefault(row['stage'], {})[row['step']] = {
+      name: math.nan if value is None else value for name, value in row.items()
+    }
+  return [steps[step] for steps in last.values() for step in sorted(steps)]
+
+
+def _parsed(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+  if not path.exists():
+    return
+  for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    try:
+      row = json.loads(line)
+      valid = isinstance(row, dict) and 'stage' in row and 'step' in row
+    except json.JSONDecodeError:
+      valid = False
+    if valid:
+      yield row
+    elif line.strip():
+      logging.warning('%s line %d is not a row of metrics; left out', path, number)
+
+
+def _duration(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'

@@ -1,0 +1,270 @@
+"""The page: whole, self-contained, and there even when half of the run is missing."""
+
+import base64
+import html.parser
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hgdt_jax import report
+from hgdt_jax.report import contents, page
+from hgdt_jax.sampling import clips
+
+SECTIONS = (
+  'Samples',
+  'Film strips',
+  'Scores',
+  'Score against tau',
+  'Score against network evaluations',
+  'Training',
+  'As it was run',
+)
+VOID = {'meta', 'img', 'br', 'link'}
+
+
+class Page(html.parser.HTMLParser):
+  """Tags with their attributes, headings, and whether every tag is closed in order."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.tags, self.open, self.headings, self.balanced = [], [], [], True
+    self.text = ''
+    self.feed(text)
+    self.balanced = self.balanced and not self.open
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    if tag not in VOID:
+      self.open.append(tag)
+
+  def handle_startendtag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+
+  def handle_endtag(self, tag):
+    self.balanced = self.balanced and bool(self.open) and self.open.pop() == tag
+
+  def handle_data(self, data):
+    if self.open and self.open[-1] in ('h1', 'h2'):
+      self.headings.append(data)
+    if self.open and self.open[-1] not in ('style', 'script'):
+      self.text += f'{data} '
+
+  def named(self, tag):
+    return [attrs for name, attrs in self.tags if name == tag]
+
+
+def built(workdir):
+  return Page(report.build(workdir).read_text(encoding='utf-8'))
+
+
+def pixels(data_uri):
+  kind, data = data_uri.split(',', 1)
+  assert kind == 'data:image/png;base64'
+  return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert('RGBA'))
+
+
+def test_a_finished_run_has_every_section(workdir):
+  path = report.build(workdir)
+  assert path == workdir / 'report' / 'index.html'
+  found = Page(path.read_text(encoding='utf-8'))
+  assert found.headings == ['my_run', *SECTIONS]
+  assert found.balanced
+  assert [p.name for p in path.parent.iterdir()] == ['index.html']
+
+
+def test_the_head_says_what_was_run(workdir):
+  text = built(workdir).text
+  expected = [
+    'synthetic',
+    '3 frames of 16 × 16',
+    'gan 20, diffusion 20',
+    'tau 0.3',
+    'bfloat16',
+    '17',
+  ]
+  expected += ['4 x TPU v9', '10 min', 'jax 9.8.7', 'truncated: 75% on [0, tau]']
+  for fact in expected:
+    assert fact in text, fact
+  assert 'Hybrid with 17.8 at 5 network evaluations. Its clips move 0.97 times' in text
+
+
+def test_nothing_is_fetched(workdir):
+  text = report.build(workdir).read_text(encoding='utf-8')
+  found = Page(text)
+  for tag, attrs in found.tags:
+    for name in ('src', 'srcset', 'poster', 'data', 'action'):
+      assert attrs.get(name, 'data:').startswith('data:'), (tag, attrs)
+    assert not attrs.get('href', '#').startswith(('http', '//')), (tag, attrs)
+  assert not found.named('link')
+  addresses = set(re.findall(r'https?://[^"\'<> ]+', text))
+  assert addresses <= {'http://www.w3.org/2000/svg', 'http://www.w3.org/1999/xlink'}
+  assert "default-src 'none'" in text  # a browser holds us to it
+
+
+def test_a_film_block_holds_the_same_clip_of_every_method(workdir):
+  text = report.build(workdir).read_text(encoding='utf-8')
+  figures = re.findall(r'<figure>.*?</figure>', text, re.DOTALL)
+  assert len(figures) == 2
+  from_file = {name: np.asarray(Image.open(workdir / f'samples/{name}/strip.png'))
+               for name in ('real', 'gan', 'diffusion_frames', 'diffusion', 'hybrid')}  # fmt: skip
+  for index, figure in enumerate(figures):
+    images = Page(figure).named('img')
+    assert len(images) == 5
+    for image, strip in zip(images, from_file.values()):  # in the order of the methods
+      shown = pixels(image['src'])
+      rows = strip[index * 66 : index * 66 + 64]
+      np.testing.assert_array_equal(shown[:, :64, :3], rows[:, :64])
+      np.testing.assert_array_equal(shown[:, -64:, :3], rows[:, -64:])
+      assert (shown[:, 64:66, 3] == 0).all() and (shown[:, :64, 3] == 255).all()
+
+
+def test_every_method_plays(workdir):
+  videos = built(workdir).named('video')
+  assert len(videos) == 5
+  assert all({'autoplay', 'loop', 'muted', 'playsinline'} <= set(video) for video in videos)
+  gan = base64.b64decode(videos[1]['src'].split(',', 1)[1])
+  assert gan == (workdir / 'samples/gan/grid.mp4').read_bytes()
+
+
+def test_the_gif_stands_in_for_the_mp4(workdir):
+  (workdir / 'samples/gan/grid.mp4').unlink()
+  found = built(workdir)
+  assert len(found.named('video')) == 4
+  assert sum(img['src'].startswith('data:image/gif') for img in found.named('img')) == 1
+
+
+def test_the_best_is_marked_and_motion_stands_before_consistency(workdir):
+  text = report.build(workdir).read_text(encoding='utf-8')
+  table = re.search(r'<thead>.*?</tbody>', text, re.DOTALL).group()
+  heads = [re.sub('(?s)<.*?>', '', cell).replace('&nbsp;', ' ')
+           for cell in re.findall(r'(?s)<th scope="col".*?</th>', table)]  # fmt: skip
+  assert heads == [
+    'Method', 'network evaluations', 'seconds per clip', 'Fréchet, random 3D conv ↓',
+    'motion ratio → 1', 'warping error ↓', 'temporal flickering ↑',
+  ]  # fmt: skip
+  assert re.findall(r'class="best"><span>([^<]*)', table) == ['17.8', '0.97', '0.018', '0.971']
+  assert 'clips 64, split test' in table  # the protocol is the tooltip of a metric
+
+
+@pytest.mark.parametrize(
+  ('part', 'gone'),
+  [
+    ('config.json', ()),
+    ('metrics.jsonl', ('Training',)),
+    ('results.json', ('Scores', 'Score against tau', 'Score against network evaluations')),
+    ('samples', ('Samples', 'Film strips')),
+    ('samples/hybrid', ()),
+    ('samples/gan/strip.png', ()),
+  ],
+)
+def test_a_missing_part_is_left_out(workdir, part, gone):
+  path = workdir / part
+  shutil.rmtree(path) if path.is_dir() else path.unlink()
+  found = built(workdir)
+  assert found.headings == ['my_run', *(s for s in SECTIONS if s not in gone)]
+  assert found.balanced
+
+
+def test_a_directory_with_nothing_in_it_has_a_page(tmp_path):
+  found = built(tmp_path)
+  assert found.headings == [tmp_path.name]
+  assert 'Nothing has been trained here yet.' in found.text
+
+
+def test_a_run_stopped_early_says_so(workdir):
+  (workdir / 'results.json').unlink()
+  rows = (workdir / 'metrics.jsonl').read_text().splitlines()
+  (workdir / 'metrics.jsonl').write_text('\n'.join(rows[:12]) + '\n')
+  text = built(workdir).text
+  assert 'gan is at step 12 of 20.' in text
+  assert 'Not begun yet: diffusion.' in text
+
+
+def test_results_without_values_are_shown_as_missing(workdir, results):
+  first = results['results'][0]
+  first['metrics'] = {'motion_ratio': None, 'psnr': float('nan')}
+  del first['protocol'], first['seconds_per_clip']
+  results['results'].append({'method': 'mine'})
+  del results['curves']
+  (workdir / 'results.json').write_text(json.dumps(results))
+  found = built(workdir)
+  assert 'mine' in found.text and found.balanced
+  assert 'Score against tau' not in found.headings
+
+
+def test_text_from_the_workdir_cannot_become_markup(workdir, results):
+  evil = '<img src=x onerror="alert(1)">\'"&$_{$</script><script>alert(2)</script></pre>'
+  folder = evil.replace('/', '|')
+  (workdir / 'samples' / 'gan').rename(workdir / 'samples' / folder)
+  result = results['results'][0]
+  result['method'] = evil
+  result['metrics'][evil] = 1.0
+  result['protocol'][evil] = {evil: evil}
+  results['environment'] = {'device': evil, 'versions': {evil: evil}, evil: evil}
+  for point in results['curves']['tau']:
+    point['metrics'][evil] = 2.0
+  results['curves']['network_evaluations'][0] |= {'method': evil, 'metrics': {evil: 1.0}}
+  (workdir / 'results.json').write_text(json.dumps(results))
+  config = {'stages': [evil], 'data': {'source': evil}, 'dtype': evil, evil: evil}
+  (workdir / 'config.json').write_text(json.dumps(config))
+  row = {'stage': evil, 'step': 1, f'{evil}/{evil}': 1.0, evil: evil}
+  with (workdir / 'metrics.jsonl').open('a') as file:
+    file.write(json.dumps(row) + '\n')
+  renamed = workdir.rename(workdir.with_name(folder))
+  found = built(renamed)
+  assert found.balanced
+  assert len(found.named('script')) == 1
+  assert not [attrs for _, attrs in found.tags if 'onerror' in attrs]
+  assert all(img['src'].startswith('data:') for img in found.named('img'))
+  assert evil in found.text
+
+
+def test_the_rows_written_again_after_a_resume_count(workdir):
+  again = {'stage': 'gan', 'step': 20, 'gan/loss': 0.125}
+  with (workdir / 'metrics.jsonl').open('a') as file:
+    file.write(json.dumps(again) + '\n')
+  rows = contents.read(workdir).rows['gan']
+  assert len(rows) == 20 and rows[-1]['gan/loss'] == 0.125
+
+
+def test_the_page_is_the_same_each_time(workdir):
+  first = report.build(workdir).read_bytes()
+  assert report.build(workdir).read_bytes() == first
+
+
+def test_a_flat_config_is_read_too(workdir):
+  document = json.loads((workdir / 'config.json').read_text())
+  flat = document['config'] | {'versions': document['versions']}
+  (workdir / 'config.json').write_text(json.dumps(flat))
+  text = built(workdir).text
+  assert 'jax 9.8.7' in text and 'tau 0.3' in text
+
+
+def test_errors_name_the_file(workdir, tmp_path):
+  with pytest.raises(FileNotFoundError, match='nowhere: no such directory'):
+    report.build(tmp_path / 'nowhere')
+  (workdir / 'results.json').write_text('{"results": [')
+  with pytest.raises(ValueError, match=r'results\.json: not valid JSON'):
+    report.build(workdir)
+  (workdir / 'results.json').write_text('[]')
+  with pytest.raises(ValueError, match=r'results\.json: holds a list'):
+    report.build(workdir)
+
+
+def test_the_report_needs_no_jax():
+  code = 'import hgdt_jax.report, sys; sys.exit("jax" in sys.modules)'
+  assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+def test_clips_shown_are_limited(workdir):
+  many = np.zeros((page._CLIPS_SHOWN + 3, 2, 16, 16, 3), np.uint8)
+  clips.write_samples(many, workdir / 'samples' / 'gan')
+  text = report.build(workdir).read_text(encoding='utf-8')
+  assert text.count('<figure>') == page._CLIPS_SHOWN

@@ -1,0 +1,177 @@
+"""Metrics written, read back, and the line of progress."""
+
+import io
+import json
+import math
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from hgdt_jax import writer as writer_lib
+
+
+def test_a_row_has_stage_step_and_values(tmp_path):
+  writer = writer_lib.JsonLines(tmp_path / 'new')
+  writer.write('gan', 10, {'gan/d_loss': jnp.float32(0.5), 'examples_per_second': 33.0})
+  text = (tmp_path / 'new' / 'metrics.jsonl').read_text()  # there before the file is closed
+  row = {'stage': 'gan', 'step': 10, 'gan/d_loss': 0.5, 'examples_per_second': 33.0}
+  assert json.loads(text) == row
+  assert text.endswith('}\n')
+
+
+def test_not_finite_is_valid_json_and_reads_as_nan(tmp_path):
+  writer_lib.JsonLines(tmp_path).write('gan', 1, {'a': math.nan, 'b': math.inf})
+
+  def refuse(word):
+    raise AssertionError(f'{word} is not JSON')
+
+  json.loads((tmp_path / 'metrics.jsonl').read_text(), parse_constant=refuse)
+  (row,) = writer_lib.read_rows(tmp_path)
+  assert math.isnan(row['a']) and math.isnan(row['b'])
+
+
+def test_the_last_row_of_a_step_counts(tmp_path):
+  """Killed at step 3 of the second stage, resumed from step 1."""
+  for values in ({1: 1.0, 2: 2.0, 3: 3.0}, {2: 20.0, 3: 30.0, 4: 40.0}):
+    writer = writer_lib.JsonLines(tmp_path)
+    if 1 in values:
+      writer.write('zeroth', 3, {'loss': 9.0})
+    for step, value in values.items():
+      writer.write('diffusion', step, {'loss': value})
+    writer.close()
+  rows = writer_lib.read_rows(tmp_path)
+  assert [(r['stage'], r['step'], r['loss']) for r in rows] == [
+    ('zeroth', 3, 9.0),
+    ('diffusion', 1, 1.0),
+    ('diffusion', 2, 20.0),
+    ('diffusion', 3, 30.0),
+    ('diffusion', 4, 40.0),
+  ]
+
+
+def test_a_row_cut_short_loses_only_itself(tmp_path):
+  writer_lib.JsonLines(tmp_path).write('gan', 1, {'loss': 1.0})
+  with (tmp_path / 'metrics.jsonl').open('a') as file:
+    file.write('{"stage": "gan", "st')
+  writer_lib.JsonLines(tmp_path).write('gan', 2, {'loss': 2.0})
+  assert [row['step'] for row in writer_lib.read_rows(tmp_path)] == [1, 2]
+
+
+def test_no_file_is_no_rows(tmp_path):
+  assert writer_lib.read_rows(tmp_path) == []
+
+
+def test_tensorboard_events_hold_the_values(tmp_path):
+  writers = writer_lib.make_writers(tmp_path)
+  for writer in writers:
+    writer.write('gan', 7, {'gan/d_loss': 0.25, 'examples_per_second': 33.0})
+    writer.close()
+  events = list(tmp_path.glob('events.out.tfevents.*'))
+  assert len(events) == 1
+  content = events[0].read_bytes()
+  assert b'gan/d_loss' in content and b'gan/examples_per_second' in content
+  assert (tmp_path / 'metrics.jsonl').exists()
+
+
+def test_clu_writes_where_tensorflow_is_at_hand(tmp_path, monkeypatch):
+  """Stand-ins with the signatures of the two: TensorFlow is too large for the tests."""
+  seen = []
+
+  class SummaryWriter:
+    def __init__(self, logdir):
+      seen.append(logdir)
+
+    def write_scalars(self, step, scalars):
+      seen.append((step, scalars))
+
+    def close(self):
+      seen.append('closed')
+
+  hidden = lambda devices, kind: seen.append((devices, kind))
+  tensorflow = types.SimpleNamespace(config=types.SimpleNamespace(set_visible_devices=hidden))
+  metric_writers = types.SimpleNamespace(SummaryWriter=SummaryWriter)
+  monkeypatch.setitem(sys.modules, 'tensorflow', tensorflow)
+  monkeypatch.setitem(sys.modules, 'clu', types.SimpleNamespace(metric_writers=metric_writers))
+  writer = writer_lib.TensorBoard(tmp_path)
+  writer.write('gan', 3, {'gan/d_loss': 0.5})
+  writer.close()
+  assert seen == [([], 'GPU'), str(tmp_path), (3, {'gan/d_loss': 0.5}), 'closed']
+
+
+def test_only_the_first_process_writes(tmp_path, monkeypatch):
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  assert writer_lib.make_writers(tmp_path / 'none') == []
+  assert not (tmp_path / 'none').exists()
+
+
+def test_lagged_writes_a_step_when_the_next_arrives():
+  class Seen:
+    def __init__(self):
+      self.rows = []
+
+    def write(self, stage, step, values):
+      self.rows.append((stage, step, values))
+
+  seen = Seen()
+  with writer_lib.Lagged([seen]) as log:
+    log('gan', 1, {'loss': jnp.float32(1.5)})
+    assert seen.rows == []
+    log('gan', 2, {'loss': jnp.float32(2.5)})
+    assert seen.rows == [('gan', 1, {'loss': 1.5})]
+    assert isinstance(seen.rows[0][2]['loss'], float)
+  assert seen.rows[1:] == [('gan', 2, {'loss': 2.5})]
+  log.flush()
+  assert len(seen.rows) == 2  # nothing is written twice
+
+
+def test_lagged_tells_the_first_failure():
+  class Guard:
+    def write(self, stage, step, values):
+      raise FloatingPointError(f'step {step}')
+
+  with pytest.raises(FloatingPointError, match='step 1'), writer_lib.Lagged([Guard()]) as log:
+    log('gan', 1, {'loss': jnp.nan})
+    log('gan', 2, {'loss': jnp.nan})
+
+
+class Terminal(io.StringIO):
+  def isatty(self):
+    return True
+
+
+def test_progress_off_a_terminal_says_a_line_every_so_often():
+  now, out = [0.0], io.StringIO()
+  progress = writer_lib.Progress(
+    'gan', total=400, start=100, every_seconds=10, stream=out, clock=lambda: now[0]
+  )
+  now[0] = 9.0  # the first step compiled for 9 seconds
+  progress.update(101)
+  for step in range(102, 401):
+    now[0] += 0.5
+    progress.update(step, 'loss 1.2')
+  lines = out.getvalue().splitlines()
+  assert lines[0] == 'gan: step 103/400, 2 steps/s, 2:28 left, loss 1.2'
+  assert lines[-1] == 'gan: step 400/400, 2 steps/s, loss 1.2'
+  assert 14 <= len(lines) <= 17  # 150 seconds
+
+
+def test_progress_of_one_step_has_no_rate_to_tell():
+  out = io.StringIO()
+  writer_lib.Progress('gan', total=1, stream=out).update(1)
+  assert out.getvalue() == 'gan: step 1/1\n'
+
+
+def test_progress_on_a_terminal_is_a_bar():
+  out = Terminal()
+  with writer_lib.Progress('gan', total=4, start=2, stream=out) as progress:
+    progress.update(4, 'loss 1.2')
+  last = out.getvalue().split('\r')[-1]
+  assert 'gan: 100%' in last and '4/4' in last and 'loss 1.2' in last
+
+
+@pytest.mark.parametrize(('seconds', 'text'), [(59.6, '1:00'), (61, '1:01'), (3661, '1:01:01')])
+def test_durations(seconds, text):
+  assert writer_lib._duration(seconds) == text
