@@ -1,0 +1,125 @@
+"""Every field of the configuration, what it means, and its default.
+
+A recipe is this plus the lines that differ. Plain data: neither jax nor hgdt_jax is imported here.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """64x64, 16 frames, one accelerator."""
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  config.stages = ('gan', 'diffusion', 'aligner', 'joint')  # those that run, in this order
+  config.dtype = 'float32'  # of convolutions and matrix products; parameters stay float32
+  config.log_every = 10  # steps between two rows of metrics.jsonl
+
+  config.data = data = ml_collections.ConfigDict()
+  data.source = 'synthetic'  # synthetic, folder, arrayrecord or tfds
+  data.path = ''  # of the folder or the prepared set
+  data.frames = 16  # T
+  data.size = 64  # height and width, a power of two
+  data.batch = 32  # clips a step over all devices and processes
+  data.clips = 4096  # how many the synthetic source holds
+  data.stride = 1  # of the frames taken from a video
+  data.test_share = 0.1  # of a folder that says nothing of splits
+  data.flip = False  # mirror half of the clips
+  data.jitter = 0.0  # strength of the colour jitter, one draw a clip
+  data.classes = -1  # to condition on; -1: as many as the source has, if at least two; 0: none
+  data.workers = 0  # loader processes; they pay when decoding is heavy
+  data.fps = 8.0  # of the clips written
+
+  config.mesh = mesh = ml_collections.ConfigDict()
+  mesh.data = -1  # devices that share the batch; -1: all that are left over
+  mesh.fsdp = 1  # devices that share the batch and split the parameters
+
+  config.checkpoint = checkpoint = ml_collections.ConfigDict()
+  checkpoint.every = 1000  # steps
+  checkpoint.keep = 2  # newest ones, of each stage
+
+  config.generator = generator = ml_collections.ConfigDict()
+  generator.width = 64  # features of the largest maps
+  generator.max_width = 384
+  generator.patch = 2  # pixels are drawn in squares of this side
+  generator.latent_size = 256  # of the per-frame latents w
+  generator.content_size = 128  # of the code per clip
+  generator.motion_size = 32  # of the code per frame
+
+  config.critic = critic = ml_collections.ConfigDict()
+  critic.width = 64
+  critic.max_width = 384
+  critic.frame_patch = 2
+  critic.clip_patch = 4
+  critic.frames = 4  # of each clip, drawn anew each step, that the frame critic sees
+  critic.spectral_norm = False
+
+  config.denoiser = denoiser = ml_collections.ConfigDict()
+  denoiser.width = 64  # features of the largest maps
+  denoiser.multipliers = (1, 2, 4)  # of the width, one a level
+  denoiser.blocks = 2  # a level and direction
+  denoiser.patch = 2
+  denoiser.convolution = 'factorised'  # 1x3x3 and temporal taps; 'full': 3x3x3
+  denoiser.space_attention = 16  # on maps of this size and below; 0: none
+  denoiser.time_attention = 32
+  denoiser.aligner_radius = 3.0  # the longest flow, in pixels of each map
+  denoiser.remat = False  # recompute activations in the backward pass: less memory, more time
+
+  config.bridge = bridge = ml_collections.ConfigDict()
+  bridge.width = 64
+  bridge.max_width = 256
+  bridge.patch = 4
+
+  config.gan = gan = ml_collections.ConfigDict()
+  gan.steps = 30_000
+  gan.learning_rate = 2e-4  # Adam, betas (0, 0.99)
+  gan.objective = 'relativistic'  # nonsaturating, hinge, least_squares or relativistic
+  gan.r1 = 1.0  # weight gamma of gamma / 2 |d score / d x|^2 on real clips
+  gan.r2 = 1.0  # the same on drafts
+  gan.penalty_rows = 4  # every n-th row of the batch is penalised: n times cheaper
+  gan.ema_decay = 0.999
+
+  config.diffusion = diffusion = ml_collections.ConfigDict()
+  diffusion.steps = 60_000
+  diffusion.learning_rate = 3e-4  # Adam; cosine decay to a tenth
+  diffusion.warmup = 500  # steps
+  diffusion.ema_decay = 0.9995
+  diffusion.schedule = 'cosine'  # cosine, shifted_cosine, linear, edm or flow
+  diffusion.prediction = 'v'  # eps, x0, v, edm or flow
+  diffusion.weight = 'clipped_snr'  # of the loss: uniform, min_snr, clipped_snr, edm or sigmoid
+  diffusion.times = 'truncated'  # noise levels drawn: uniform, truncated, logit_normal, log_normal
+  diffusion.low_noise_share = 0.5  # of 'truncated': share on [0, hybrid.tau], the rest above
+  diffusion.noise = 'iid'  # across frames: iid, mixed or ar1; the same in training and sampling
+  diffusion.frames_share = 0.25  # of the rows that are trained as independent frames
+  diffusion.label_dropout = 0.1  # for classifier-free guidance
+
+  config.aligner = aligner = ml_collections.ConfigDict()
+  aligner.steps = 10_000
+  aligner.learning_rate = 3e-4  # of the aligner and the bridge
+  aligner.denoiser_learning_rate = 0.0  # of the rest of the denoiser; 0 freezes it
+  aligner.latent_dropout = 0.1  # so that the refiner works without a GAN
+  aligner.flow_weight = 1.0  # photometric loss of the aligner's flow on real clips
+  aligner.consistency_weight = (
+    0.1  # warp consistency of what is predicted, where the real clip's holds
+  )
+  aligner.bridge_weight = 1.0  # E(G(w)) = w
+
+  config.joint = joint = ml_collections.ConfigDict()
+  joint.steps = 10_000
+  joint.learning_rate = 5e-5  # of generator and critics; objective and penalties are those of `gan`
+  joint.denoiser_learning_rate = 3e-5  # of denoiser, aligner and bridge
+
+  config.hybrid = hybrid = ml_collections.ConfigDict()
+  hybrid.tau = 0.5  # noise level to which a draft is diffused before it is refined
+  hybrid.steps = 4  # of the refiner
+  hybrid.sampler = 'ddim'  # ddpm, ddim, dpmpp_2m, dpmpp_2m_sde, heun or euler
+  hybrid.spacing = 'uniform_t'  # of the noise levels
+
+  config.evaluation = evaluation = ml_collections.ConfigDict()
+  evaluation.clips = 512  # drawn by each method and compared with as many real ones held out
+  evaluation.batch = 32
+  evaluation.flow_clips = 32  # of them, the first, whose optical flow is estimated (slow)
+  evaluation.taus = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)  # of the curve over tau
+  evaluation.evaluations = (2, 4, 8, 16)  # network evaluations of the curve over them
+  evaluation.metrics = ()  # further ones, from published networks: fvd, fid, ...
+  evaluation.weights = ''  # folder of their weights
+  return config

@@ -1,0 +1,51 @@
+"""The hybrid, all four stages: `--config=configs/hybrid.py` or `configs/hybrid.py:PRESET`.
+
+small    embedded synthetic clips, 8 frames of 32x32, 2 CPU cores, about ten minutes (the default)
+gpu      64x64, 16 frames, bfloat16, one CUDA GPU
+tpu      the same on one TPU host
+tpu_pod  the same, wider, batch and parameters over all hosts
+"""
+
+from configs import base
+
+PRESETS = ('small', 'gpu', 'tpu', 'tpu_pod')
+
+
+def get_config(preset: str = 'small'):
+  if preset not in PRESETS:
+    raise ValueError(f'configs/hybrid.py:{preset}: no such preset; want {", ".join(PRESETS)}')
+  config = base.get_config()
+  if preset == 'small':
+    return small(config)
+  config.dtype = 'bfloat16'
+  if preset == 'tpu':
+    config.data.batch = 64
+  if preset == 'tpu_pod':
+    config.data.batch = 512
+    config.mesh.fsdp = 4
+    config.denoiser.width = 128
+    config.denoiser.remat = True
+  return config
+
+
+def small(config):
+  """Runs on anything."""
+  config.data.update(frames=8, size=32, batch=8)
+  config.checkpoint.update(every=200, keep=1)
+  config.generator.update(width=32, max_width=96, latent_size=64, content_size=32, motion_size=8)
+  config.critic.update(width=32, max_width=96, frames=2)
+  config.denoiser.update(
+    width=32, multipliers=(1, 2), blocks=1, space_attention=0, time_attention=8, aligner_radius=2.0
+  )
+  config.bridge.update(width=32, max_width=96)
+  config.gan.update(steps=420, learning_rate=1e-3, ema_decay=0.995, r1=0.3, r2=0.3)
+  config.diffusion.update(
+    steps=520, learning_rate=2e-3, warmup=50, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
+  )
+  config.aligner.update(steps=60, learning_rate=2e-3)
+  config.joint.update(steps=50, learning_rate=2e-4, denoiser_learning_rate=5e-4)
+  config.hybrid.update(tau=0.35, steps=3)
+  config.evaluation.update(
+    clips=64, batch=16, flow_clips=16, taus=(0.1, 0.2, 0.3, 0.5, 0.7), evaluations=(2, 4, 8)
+  )
+  return config

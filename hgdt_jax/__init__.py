@@ -1,0 +1,1 @@
+"""Hybrid GAN + diffusion video generation in JAX/Flax."""

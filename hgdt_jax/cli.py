@@ -1,0 +1,43 @@
+"""What all verbs share: flags that fail in one line, and exit codes.
+
+0 done; 1 failed, with one clear line on stderr; 2 usage.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+
+def run(main: Callable[[], int | None]) -> None:
+  """Runs `main` once the flags are parsed; errors that are the user's to mend have no traceback."""
+
+  def guarded(argv):
+    logging.set_verbosity(logging.WARNING)  # orbax reports every file it touches as information
+    if len(argv) > 1:
+      return _say(f'unexpected arguments: {" ".join(argv[1:])}', 2)
+    try:
+      return main()
+    except KeyboardInterrupt:
+      return _say('interrupted; the same command goes on from the last checkpoint', 1)
+    except (ValueError, OSError, FloatingPointError) as error:
+      if os.environ.get('HGDT_TRACEBACK'):
+        raise
+      return _say(error, 1)
+
+  app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv):
+  try:
+    return flags.FLAGS(argv)
+  except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    # ml_collections raises all of these for a field that does not exist or has another type.
+    sys.exit(_say(f'flags: {error}; --help lists them', 2))
+
+
+def _say(error, code):
+  verb = os.path.basename(sys.argv[0]).removesuffix('.py')
+  print(f'{verb}: ' + ' '.join(str(error).split()), file=sys.stderr)
+  return code

@@ -1,0 +1,34 @@
+"""Trains every stage, samples all four ways, scores them, writes the report.
+
+python -m hgdt_jax.main --config=configs/hybrid.py --workdir=DIR [--config.gan.steps=1000 ...]
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from hgdt_jax import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config',
+  str(pathlib.Path(__file__).resolve().parents[1] / 'configs' / 'hybrid.py'),
+  'Recipe, FILE or FILE:PRESET; every field can be set as --config.a.b=value.',
+  lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', 'runs/hybrid', 'Everything is written here; resumed from.'
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+  'distributed', False, 'One of several processes: TPU pods, Slurm, several hosts.'
+)
+
+
+def main():
+  from hgdt_jax import run  # after the flags: --help needs no accelerator
+
+  run.main(_CONFIG.value.to_dict(), pathlib.Path(_WORKDIR.value), distributed=_DISTRIBUTED.value)
+
+
+if __name__ == '__main__':
+  cli.run(main)

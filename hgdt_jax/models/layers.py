@@ -1,0 +1,162 @@
+"""Layers shared by the networks. Maps are `[B, T, H, W, C]`; 2D layers see time folded into the
+batch.
+
+What is fast and what is not on CPUs and TPUs decided the forms used here: no strided, transposed or
+depthwise 3D convolution; resampling by space-to-depth and by repetition; temporal taps as
+concatenated shifts in front of one matrix product.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+zeros = nn.initializers.zeros
+
+
+def fold(x: jax.Array) -> jax.Array:
+  """[B, T, ...] -> [B*T, ...]."""
+  return x.reshape(-1, *x.shape[2:])
+
+
+def unfold(x: jax.Array, frames: int) -> jax.Array:
+  """[B*T, ...] -> [B, T, ...]."""
+  return x.reshape(-1, frames, *x.shape[1:])
+
+
+def expand(x: jax.Array, like: jax.Array) -> jax.Array:
+  """[B] or [B, T] -> the rank of `like`, for broadcasting."""
+  return x.reshape(x.shape + (1,) * (like.ndim - x.ndim)).astype(like.dtype)
+
+
+def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
+  """[N, H, W, C] -> [N, H/f, W/f, C*f*f]."""
+  n, h, w, c = x.shape
+  x = x.reshape(n, h // factor, factor, w // factor, factor, c)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, -1)
+
+
+def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
+  """[N, H, W, C*f*f] -> [N, H*f, W*f, C]."""
+  n, h, w, c = x.shape
+  x = x.reshape(n, h, w, factor, factor, c // factor**2)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * factor, w * factor, -1)
+
+
+def upsample(x: jax.Array) -> jax.Array:
+  """[N, H, W, C] -> [N, 2H, 2W, C] by repetition."""
+  return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+
+def shifted(x: jax.Array, by: int) -> jax.Array:
+  """`x` `[B, T, ...]` moved by `by` (1 or -1) frames, with zeros where no frame is."""
+  pad = [(0, 0), (max(by, 0), max(-by, 0))] + [(0, 0)] * (x.ndim - 2)
+  padded = jnp.pad(x, pad)
+  return padded[:, :-1] if by > 0 else padded[:, 1:]
+
+
+def group_norm(features: int, name: str | None = None) -> nn.GroupNorm:
+  """Group normalisation in float32; on folded maps it never mixes frames."""
+  groups = next(g for g in (8, 4, 2, 1) if features % g == 0)
+  return nn.GroupNorm(num_groups=groups, dtype=jnp.float32, name=name)
+
+
+def fourier(t: jax.Array, features: int) -> jax.Array:
+  """Sines and cosines of `t` `[...]` in [0, 1] -> [..., features], wavelengths 4 to 1/250."""
+  frequency = jnp.exp(jnp.linspace(jnp.log(0.25), jnp.log(250.0), features // 2))
+  angle = 2 * jnp.pi * t[..., None] * frequency.reshape((1,) * t.ndim + (-1,))
+  return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+class TimeEmbedding(nn.Module):
+  """Noise level `[B]` -> `[B, features]`."""
+
+  features: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, t):
+    h = nn.Dense(self.features, dtype=self.dtype)(fourier(t, 64).astype(self.dtype))
+    return nn.Dense(self.features, dtype=self.dtype)(nn.silu(h))
+
+
+class LabelEmbedding(nn.Module):
+  """Label `[B]` (-1: none) -> `[B, features]`; starts at zero."""
+
+  classes: int
+  features: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, label):
+    index = jnp.where(label < 0, self.classes, label)
+    return nn.Embed(self.classes + 1, self.features, embedding_init=zeros, dtype=self.dtype)(index)
+
+
+class TimeConv(nn.Module):
+  """Three temporal taps, residual, identity at initialisation. `active` `[B]` switches it."""
+
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, active):
+    h = unfold(group_norm(x.shape[-1])(fold(x)), x.shape[1]).astype(self.dtype)
+    h = jnp.concatenate([shifted(h, 1), h, shifted(h, -1)], axis=-1)
+    h = nn.Dense(x.shape[-1], dtype=self.dtype)(h)
+    h = nn.Dense(x.shape[-1], kernel_init=zeros, dtype=self.dtype)(nn.silu(h))
+    return x + expand(active, x) * h
+
+
+class Attention(nn.Module):
+  """Multi-head self-attention over the last but one axis, residual, identity at initialisation.
+
+  With `max_distance`, a learnt bias of the (clipped) signed distance between two positions is added
+  to the logits: temporal attention that accepts any number of frames.
+  """
+
+  head_size: int = 32
+  max_distance: int = 0
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    """`[N, L, C]` -> what is to be added to it, `[N, L, C]`."""
+    n, length, c = x.shape
+    heads = max(c // self.head_size, 1)
+    h = nn.LayerNorm(dtype=jnp.float32)(x).astype(self.dtype)
+    qkv = nn.Dense(3 * c, use_bias=False, dtype=self.dtype)(h)
+    q, k, v = (a.reshape(n, length, heads, -1) for a in jnp.split(qkv, 3, axis=-1))
+    logits = jnp.einsum('nqhd,nkhd->nhqk', q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
+    if self.max_distance:
+      reach = self.max_distance
+      table = self.param('distance_bias', zeros, (heads, 2 * reach + 1))
+      distance = jnp.arange(length)[None, :] - jnp.arange(length)[:, None]
+      logits += table[None, :, jnp.clip(distance, -reach, reach) + reach]
+    weights = nn.softmax(logits, axis=-1).astype(self.dtype)
+    h = jnp.einsum('nhqk,nkhd->nqhd', weights, v).reshape(n, length, c)
+    return nn.Dense(c, kernel_init=zeros, dtype=self.dtype)(h)
+
+
+class SpaceAttention(nn.Module):
+  """Attention among the positions of each frame."""
+
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x):
+    b, t, h, w, c = x.shape
+    tokens = x.reshape(b * t, h * w, c)
+    return x + Attention(dtype=self.dtype)(tokens).reshape(x.shape)
+
+
+class TimeAttention(nn.Module):
+  """Attention among the frames at each position. `active` `[B]` switches it."""
+
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, active):
+    b, t, h, w, c = x.shape
+    tokens = x.transpose(0, 2, 3, 1, 4).reshape(b * h * w, t, c)
+    out = Attention(max_distance=32, dtype=self.dtype)(tokens)
+    out = out.reshape(b, h, w, t, c).transpose(0, 3, 1, 2, 4)
+    return x + expand(active, x) * out

@@ -1,0 +1,167 @@
+"""The 3D U-Net denoiser, with the temporal aligner inside it."""
+
+from collections.abc import Sequence
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hgdt_jax import shapes
+from hgdt_jax.models import layers
+from hgdt_jax.models.aligner import Aligner
+
+
+@flax.struct.dataclass
+class Condition:
+  """What the denoiser is told beside the noisy clip. All leaves have a leading batch axis.
+
+  `align` (0 or 1) switches the aligner on for a row; None leaves it out of the program.
+  `use_latents` (0 or 1) says whether `latents` are given.
+  """
+
+  label: jax.Array  # int32 [B], -1: none
+  latents: jax.Array  # [B, T, D], the draft's w
+  use_latents: jax.Array  # [B]
+  align: jax.Array | None  # [B]
+
+  @classmethod
+  def plain(cls, label: jax.Array, frames: int, latent_size: int):
+    """Label only: no aligner, no latents."""
+    b = label.shape[0]
+    return cls(label, jnp.zeros((b, frames, latent_size)), jnp.zeros(b), None)
+
+
+class UNet3D(nn.Module):
+  """Predicts what its parameterisation says from a noisy clip; output is zero at initialisation.
+
+  'factorised' convolutions are 1x3x3 on folded frames followed by three temporal taps; 'full' ones
+  are 3x3x3. Where `time_mixing` is 0, every layer that mixes frames is off and a row is denoised as
+  independent frames: the same network is the per-frame baseline, and can be trained on both.
+  """
+
+  channels: int = 3
+  width: int = 64
+  multipliers: Sequence[int] = (1, 2, 4)  # one level each, halving the map between levels
+  blocks: int = 1  # a level and direction
+  patch: int = 2  # pixels are space-to-depthed by this
+  convolution: str = 'factorised'
+  space_attention: int = 16  # on maps of this size and below
+  time_attention: int = 16
+  classes: int = 0
+  latent_size: int = 128
+  aligner_radius: float = 3.0
+  remat: bool = False
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, t, condition: Condition, time_mixing):
+    """Clip `[B, T, H, W, C]`, t `[B]`, mixing `[B]` of 0 or 1 -> float32, the shape of the clip."""
+    shapes.check('x: b t h w c, t: b, m: b', x=x, t=t, m=time_mixing)
+    embedding = self._embed(t, condition)
+    settings = dict(
+      convolution=self.convolution,
+      space_attention=self.space_attention,
+      time_attention=self.time_attention,
+      dtype=self.dtype,
+    )
+    block_type = nn.remat(Block) if self.remat else Block
+
+    def block(h, width, name):
+      return block_type(width, name=name, **settings)(h, embedding, time_mixing)
+
+    def align(h, name):
+      if condition.align is None:
+        return h
+      # An aligned row mixes frames, so it is off with the rest of the mixing.
+      return Aligner(self.aligner_radius, self.dtype, name=name)(h, condition.align * time_mixing)
+
+    frames = x.shape[1]
+    h = layers.space_to_depth(layers.fold(x.astype(self.dtype)), self.patch)
+    h = layers.unfold(nn.Conv(self.width, (3, 3), dtype=self.dtype, name='stem')(h), frames)
+    stem, skips = h, []
+    levels = range(len(self.multipliers))
+    for level in levels:
+      if level > 0:
+        h = layers.space_to_depth(layers.fold(h), 2)
+        h = nn.Dense(self._width(level), dtype=self.dtype, name=f'down{level}')(h)
+        h = layers.unfold(h, frames)
+      for i in range(self.blocks):
+        h = block(h, self._width(level), f'down{level}_block{i}')
+        skips.append(h)
+    h = align(block(h, self._width(-1), 'middle'), 'aligner_middle')
+    for level in reversed(levels):
+      for i in range(self.blocks):
+        h = jnp.concatenate([h, skips.pop()], axis=-1)
+        h = block(h, self._width(level), f'up{level}_block{i}')
+      h = align(h, f'aligner{level}')
+      if level > 0:
+        h = nn.Dense(self._width(level - 1), dtype=self.dtype, name=f'up{level}')(h)
+        h = layers.unfold(layers.upsample(layers.fold(h)), frames)
+    assert not skips
+
+    h = layers.fold(jnp.concatenate([h, stem], axis=-1))
+    h = nn.silu(layers.group_norm(h.shape[-1], 'out_norm')(h)).astype(jnp.float32)
+    features = self.channels * self.patch**2
+    h = nn.Conv(features, (3, 3), kernel_init=layers.zeros, dtype=self.dtype, name='out')(h)
+    return layers.unfold(layers.depth_to_space(h, self.patch), frames).astype(jnp.float32)
+
+  def _embed(self, t, condition):
+    """What modulates every block, per frame: `[B, T, E]`."""
+    features = 4 * self.width
+    h = layers.TimeEmbedding(features, self.dtype, name='time')(t)
+    if self.classes:
+      label = layers.LabelEmbedding(self.classes, features, self.dtype, name='label')
+      h = h + label(condition.label)
+    # Zeros at first: a refiner that learnt without latents is unchanged when they come.
+    latents = condition.latents.astype(self.dtype)
+    latents = nn.Dense(features, use_bias=False, dtype=self.dtype, name='latents_in')(latents)
+    latents = nn.Dense(
+      features, use_bias=False, kernel_init=layers.zeros, dtype=self.dtype, name='latents_out'
+    )(nn.silu(latents))
+    return h[:, None] + layers.expand(condition.use_latents, latents) * latents
+
+  def _width(self, level):
+    return self.width * self.multipliers[level]
+
+
+class Block(nn.Module):
+  """Two modulated convolutions, then attention in space and time. Residual."""
+
+  width: int
+  convolution: str
+  space_attention: int
+  time_attention: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, embedding, time_mixing):
+    h = self._conv(self._norm(x), time_mixing, 'conv0')
+    modulation = nn.Dense(2 * self.width, kernel_init=layers.zeros, dtype=self.dtype)
+    scale, shift = jnp.split(modulation(nn.silu(embedding)), 2, axis=-1)  # [B, T, C] each
+    scale, shift = scale[:, :, None, None], shift[:, :, None, None]
+    h = nn.silu(self._norm(h, activate=False) * (1 + scale) + shift)
+    h = self._conv(h, time_mixing, 'conv1', kernel_init=layers.zeros)
+    if x.shape[-1] != self.width:
+      x = nn.Dense(self.width, dtype=self.dtype, name='skip')(x)
+    x = x + h
+    if self.convolution == 'factorised':
+      x = layers.TimeConv(dtype=self.dtype, name='time_conv')(x, time_mixing)
+    if x.shape[2] <= self.space_attention:
+      x = layers.SpaceAttention(dtype=self.dtype, name='space_attention')(x)
+    if x.shape[2] <= self.time_attention:
+      x = layers.TimeAttention(dtype=self.dtype, name='time_attention')(x, time_mixing)
+    return x
+
+  def _norm(self, x, activate=True):
+    h = layers.unfold(layers.group_norm(x.shape[-1])(layers.fold(x)), x.shape[1])
+    return (nn.silu(h) if activate else h).astype(self.dtype)
+
+  def _conv(self, x, time_mixing, name, **kwargs):
+    frames = x.shape[1]
+    if self.convolution == 'full':  # 3x3x3 as one 2D convolution over the channels of three frames
+      gate = layers.expand(time_mixing, x)
+      taps = [gate * layers.shifted(x, 1), x, gate * layers.shifted(x, -1)]
+      x = jnp.concatenate(taps, axis=-1)
+    x = nn.Conv(self.width, (3, 3), dtype=self.dtype, name=name, **kwargs)(layers.fold(x))
+    return layers.unfold(x, frames)

@@ -1,0 +1,139 @@
+"""The four methods side by side: drawn from one model with the same seeds, scored, written down."""
+
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+
+from hgdt_jax.metrics import protocol, score, temporal
+from hgdt_jax.sampling import clips
+from hgdt_jax.trained import Trained
+
+SHOWN = 16  # clips of each method that are written as files
+_SETS = ('frechet_random_conv3d', 'temporal_flickering', 'motion_ratio')
+_TRUE_FLOW = 'warping_error_true_flow'
+
+
+def evaluate(trained: Trained, held_out, reference, flows, workdir: pathlib.Path, environment):
+  """Draws, scores, and writes `samples/` and `results.json`; returns the rows of the table.
+
+  Args:
+    held_out: `{'video': uint8 [N, T, H, W, C], 'label': [N]}`, clips that were not trained on.
+    reference: the same of clips that were, as many: real against real, the best to hope for.
+    flows: exact (flow, mask) of each held-out clip where the source knows them, else none.
+    environment: what results.json says of the run.
+  """
+  cfg = trained.cfg
+  show = lambda name, video: clips.write_samples(
+    video[:SHOWN], workdir / 'samples' / name, cfg.data.fps
+  )
+  show('real', held_out['video'])
+  rows = [_row(cfg, 'real', held_out['video'], reference['video'], {})]
+  for method in trained.methods:
+    steps = _table_steps(trained, method)
+    video, seconds = _draw(trained, method, held_out['label'], steps, cfg.hybrid.tau)
+    show(method, video)
+    paired = _refined_scores(trained, method, held_out, flows)
+    evaluations = trained.evaluations(method, steps)
+    rows.append(_row(cfg, method, held_out['video'], video, paired, evaluations, seconds))
+  results = {'results': rows, 'curves': _curves(trained, held_out), 'environment': environment}
+  _write_json(workdir / 'results.json', results)
+  return rows
+
+
+def table(rows) -> str:
+  """The rows for a person."""
+  names = list(dict.fromkeys(name for row in rows for name in row['metrics']))
+  lines = [('method', 'evaluations', 's/clip', *names)]
+  for row in rows:
+    seconds = row['seconds_per_clip']
+    values = (row['metrics'].get(name) for name in names)
+    lines.append(
+      (
+        row['method'],
+        str(row['network_evaluations'] or ''),
+        f'{seconds:.3f}' if seconds else '',
+        *('' if value is None else f'{value:.4g}' for value in values),
+      )
+    )
+  widths = [max(map(len, column)) for column in zip(*lines)]
+  return '\n'.join(
+    '  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
+  )
+
+
+def _table_steps(trained, method):
+  """Steps that give every method but the GAN the hybrid's number of network evaluations."""
+  evaluations = trained.evaluations('hybrid', trained.cfg.hybrid.steps)
+  return 0 if method == 'gan' else trained.steps(method, evaluations)
+
+
+def _draw(trained, method, label, steps, tau):
+  """All clips, and seconds a clip after the first batch, which may compile."""
+  size, start, drawn = trained.cfg.evaluation.batch, None, []
+  for i in range(0, len(label), size):
+    drawn.append(trained.draw(method, label[i : i + size], seed=i, steps=steps, tau=tau))
+    start = start or time.monotonic()
+  rest = len(label) - len(drawn[0])
+  return np.concatenate(drawn), (time.monotonic() - start) / rest if rest else None
+
+
+def _row(cfg, method, real, fake, more, evaluations=0, seconds=None):
+  facts = {'split': 'test', 'stride': cfg.data.stride, 'seed': cfg.seed}
+  weights = cfg.evaluation.weights or None
+  scores = score.score_clips(real, fake, (*_SETS, *cfg.evaluation.metrics), weights, **facts)
+  few = cfg.evaluation.flow_clips  # estimating a flow is slow
+  scores |= score.score_clips(real[:few], fake[:few], ('warping_error',), **facts)
+  return protocol.results_row(method, scores | more, evaluations, seconds)
+
+
+def _refined_scores(trained, method, held_out, flows):
+  """Held-out clips diffused to tau and refined, against themselves: a paired comparison."""
+  if method == 'gan':
+    return {}
+  cfg = trained.cfg
+  size, tau, steps = cfg.evaluation.batch, cfg.hybrid.tau, cfg.hybrid.steps
+  video, label = held_out['video'], held_out['label']
+  refined = np.concatenate(
+    [
+      trained.refine(method, video[i : i + size], label[i : i + size], seed=i, steps=steps, tau=tau)
+      for i in range(0, len(video), size)
+    ]
+  )
+  facts = {'of': f'held-out clips diffused to tau {tau} and refined in {steps} steps'}
+  scores = score.score_clips(video, refined, ('psnr', 'ssim'), **facts)
+  if flows:
+    errors = [temporal.warping_error(clip, *flow) for clip, flow in zip(refined, flows)]
+    stamp = facts | {'clips': len(errors), 'flow': 'exact, of the source', 'better': 'lower'}
+    scores[_TRUE_FLOW] = score.Score(float(np.nanmean(errors)), stamp)
+  return scores
+
+
+def _curves(trained, held_out):
+  """Score against tau, and against network evaluations."""
+  cfg, label = trained.cfg, held_out['label']
+
+  def point(method, steps, tau):
+    video, _ = _draw(trained, method, label, steps, tau)
+    scores = score.score_clips(held_out['video'], video, ('frechet_random_conv3d', 'motion_ratio'))
+    values = {name: one.value for name, one in scores.items()}
+    return {'network_evaluations': trained.evaluations(method, steps), 'metrics': values}
+
+  curves = {'tau': [], 'network_evaluations': []}
+  if 'hybrid' in trained.methods:
+    for tau in cfg.evaluation.taus:
+      curves['tau'].append({'tau': tau} | point('hybrid', cfg.hybrid.steps, tau))
+  for method in ('diffusion', 'hybrid'):
+    if method in trained.methods:
+      for evaluations in cfg.evaluation.evaluations:
+        found = point(method, trained.steps(method, evaluations), cfg.hybrid.tau)
+        curves['network_evaluations'].append({'method': method} | found)
+  return curves
+
+
+def _write_json(path, content):
+  temporary = path.with_name(f'.{path.name}.part')
+  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', encoding='utf-8')
+  os.replace(temporary, path)

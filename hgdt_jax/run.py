@@ -1,0 +1,276 @@
+"""The composition root: configuration -> mesh, data, stages, loop, samples, scores, report."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import input_pipeline
+from hgdt_jax import config, report, results, rng, sharding, train, trained, writer
+from hgdt_jax.checkpoint import Checkpoints
+from hgdt_jax.metrics import table as metric_table
+from hgdt_jax.sampling import clips
+from hgdt_jax.stages import STAGES
+
+# A resumed run may ask for more or other of these; all else decides what is trained.
+_MAY_CHANGE = (
+  *('config.log_every', 'config.stages', 'config.mesh', 'config.checkpoint', 'config.evaluation'),
+  *('config.data.path', 'config.data.workers', 'config.data.fps'),
+  *(f'config.{stage}.steps' for stage in config.STAGES),
+)
+
+
+def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) -> None:
+  """Trains every stage of `given` in order, resuming from what `workdir` holds; then `evaluate`.
+
+  Raises:
+    ValueError, FileNotFoundError: something about the configuration or the data is wrong; found
+      before the first compilation.
+    FloatingPointError: a loss is not finite.
+  """
+  if distributed:
+    jax.distributed.initialize()
+  began = time.monotonic()
+  cfg = config.build(config.Config, given)
+  mesh = _check_devices(cfg)
+  sources = {split: _source(cfg, split, workdir) for split in ('train', 'test')}
+  cfg = _with_classes(cfg, sources['train'])
+  _open_workdir(cfg, workdir)
+  _count_rejected(sources, workdir)
+
+  weights = {}
+  for stage in cfg.stages:
+    weights[stage] = train_stage(cfg, stage, sources['train'], weights, workdir, mesh)
+  model = trained.Trained(cfg, weights, mesh)
+  rows = _evaluate(model, sources, workdir, time.monotonic() - began)
+  if jax.process_index() == 0:
+    page = report.build(workdir)
+    print(results.table(rows))
+    print(f'report: {page}')
+
+
+def train_stage(cfg, stage, clips_source, weights, workdir, mesh) -> dict:
+  """One stage from its newest checkpoint to its last step; returns what its networks hand on.
+
+  Args:
+    weights: of the stages before it, `{stage: {network: parameters}}`.
+  """
+  module, root = STAGES[stage], jax.random.key(cfg.seed)
+  section = getattr(cfg, stage)
+  like = trained.abstract_state(cfg, stage, mesh)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+  batches = input_pipeline.Batches(
+    clips_source,
+    batch=cfg.data.batch,
+    seed=cfg.seed,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    workers=cfg.data.workers,
+    flip=cfg.data.flip,
+    jitter=cfg.data.jitter,
+  )
+  with Checkpoints(workdir, stage, cfg.checkpoint.keep) as checkpoints:
+    if found := checkpoints.restore(like):
+      state, position = found
+      batches.set_state(position)
+    else:
+      taken = {name: weights[source][name] for name, source in module.STARTS_FROM.items()}
+      begin = jax.jit(functools.partial(_begin, cfg, module), out_shardings=shardings)
+      state = begin(rng.stream(root, f'{stage}/init'), taken)
+    if int(state.step) < section.steps:
+      whole = sharding.replicated(mesh)
+      step = jax.jit(
+        module.make_step(cfg),
+        donate_argnums=0,
+        in_shardings=(shardings, sharding.batch(mesh), whole),
+        out_shardings=(shardings, whole),
+      )
+      writers = writer.make_writers(workdir)
+      try:
+        state = train.fit(
+          stage,
+          state,
+          step,
+          batches,
+          checkpoints,
+          steps=section.steps,
+          save_every=cfg.checkpoint.every,
+          log_every=cfg.log_every,
+          root=root,
+          mesh=mesh,
+          writers=writers,
+        )
+      finally:
+        batches.close()
+        for one in writers:
+          one.close()
+  return {name: net.weights for name, net in state.nets.items()}
+
+
+def sample(
+  workdir: pathlib.Path,
+  out: pathlib.Path,
+  *,
+  method: str,
+  num: int,
+  steps: int,
+  tau: float,
+  frames: int,
+  seed: int,
+  label: int,
+  clip_format: str,
+) -> None:
+  """Writes `num` clips drawn by `method` from the model in `workdir`.
+
+  Raises:
+    ValueError: the method needs a stage that was not trained, or there is no such label.
+    FileNotFoundError: `workdir` holds no trained model.
+  """
+  model = trained.Trained.load(workdir)
+  cfg = model.cfg
+  if label >= max(cfg.data.classes, 0):
+    raise ValueError(f'--label={label}: the model knows {cfg.data.classes} classes, from 0')
+  labels, size, drawn = np.full(num, label), cfg.evaluation.batch, []
+  for i in range(0, num, size):
+    rows = np.resize(labels[i : i + size], size)  # whole batches: one compilation
+    drawn.append(
+      model.draw(
+        method,
+        rows,
+        seed=seed + i,
+        steps=steps or cfg.hybrid.steps,
+        tau=tau or cfg.hybrid.tau,
+        frames=frames,
+      )
+    )
+  clips.write_clips(np.concatenate(drawn)[:num], out, cfg.data.fps, clip_format)
+  print(f'{num} clips in {out}')
+
+
+def _check_devices(cfg):
+  """The mesh, if the batches divide over it and the wanted metrics exist."""
+  mesh = sharding.make_mesh(cfg.mesh.data, cfg.mesh.fsdp)
+  if cfg.data.batch % mesh.size:
+    raise ValueError(
+      f'config.data.batch={cfg.data.batch}: not a multiple of the {mesh.size} devices'
+    )
+  for name in cfg.evaluation.metrics:
+    metric_table.find(name)
+  return mesh
+
+
+def _source(cfg, split, workdir):
+  data = cfg.data
+  from_files = {'stride': data.stride, 'rejected_csv': str(workdir / 'rejected.csv')}
+  options = {
+    'synthetic': {'count': data.clips},
+    'folder': from_files | {'test_share': data.test_share},
+  }
+  return input_pipeline.make_source(
+    data.source,
+    path=data.path,
+    frames=data.frames,
+    size=data.size,
+    split=split,
+    seed=cfg.seed,
+    **options.get(data.source, {}),
+  )
+
+
+def _with_classes(cfg, source):
+  """The configuration with the number of classes that the source has."""
+  found = len(source.classes) if len(source.classes) > 1 else 0
+  asked = cfg.data.classes
+  if asked > 0 and asked < found:
+    raise ValueError(
+      f'config.data.classes={asked}: the source has {found}: {", ".join(source.classes)}; '
+      'use -1 for all of them, or 0 to train without'
+    )
+  classes = found if asked == -1 else asked
+  return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
+
+
+def _open_workdir(cfg, workdir):
+  """Writes config.json, or refuses a workdir that another configuration trained."""
+  path = workdir / trained.CONFIG_FILE
+  if path.exists():
+    _refuse_other(dataclasses.asdict(trained.read_config(workdir)), dataclasses.asdict(cfg), path)
+  if jax.process_index() == 0:
+    workdir.mkdir(parents=True, exist_ok=True)
+    content = {'config': config.as_dict(cfg), 'versions': _versions(), 'seed': cfg.seed}
+    path.write_text(json.dumps(content, indent=2) + '\n')
+  if not jax.config.jax_compilation_cache_dir:
+    # A run that is started again compiles nothing it has compiled before.
+    jax.config.update('jax_compilation_cache_dir', str((workdir / 'xla_cache').resolve()))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+
+
+def _refuse_other(old, new, path):
+  for name, was, now in _differences(old, new, 'config'):
+    if name not in _MAY_CHANGE and name.rsplit('.', 1)[0] not in _MAY_CHANGE:
+      raise ValueError(
+        f'{name} is {now!r}, but {path} was trained with {was!r}; '
+        'set it back to go on, or choose another --workdir'
+      )
+
+
+def _differences(old, new, path):
+  for name in new:
+    if isinstance(new[name], dict):
+      yield from _differences(old[name], new[name], f'{path}.{name}')
+    elif json.dumps(old[name]) != json.dumps(new[name]):
+      yield f'{path}.{name}', old[name], new[name]
+
+
+def _environment():
+  devices = jax.devices()
+  kinds = sorted({device.device_kind for device in devices})
+  return {'versions': _versions(), 'device': ', '.join(kinds), 'devices': len(devices)}
+
+
+def _versions():
+  packages = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+  return {name: importlib.metadata.version(name) for name in packages}
+
+
+def _count_rejected(sources, workdir):
+  """Says on the terminal how many files could not be used."""
+  rejected = {path for source in sources.values() for path, _ in getattr(source, 'rejected', ())}
+  if rejected and jax.process_index() == 0:
+    print(f'{len(rejected)} files left out; reasons in {workdir / "rejected.csv"}')
+
+
+def _begin(cfg, module, key, taken):
+  """A stage's first state, with the networks `taken` over from earlier stages in it.
+
+  Raises:
+    ValueError: one of them has other parameters than the stage's own; missing or extra ones too.
+  """
+  state = module.init(cfg, key)
+  nets = dict(state.nets)
+  for name, given in taken.items():
+    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].params):
+      raise ValueError(f'{name} has other parameters than the stage that starts from it')
+    nets[name] = nets[name].start_from(given)
+  return state.replace(nets=nets)
+
+
+def _evaluate(model, sources, workdir, seconds):
+  """The scores of all methods against held-out clips; see `results.evaluate`."""
+  cfg = model.cfg
+  held_out = input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
+  count = len(held_out['video'])
+  reference = input_pipeline.fixed(sources['train'], count)
+  flows = []
+  if hasattr(sources['test'], 'flow'):  # only the synthetic source knows the truth
+    few = held_out['id'][: cfg.evaluation.flow_clips]
+    flows = [sources['test'].flow(int(i)) for i in few]
+  environment = _environment() | {'wall_seconds': round(seconds, 1)}
+  return results.evaluate(model, held_out, reference, flows, workdir, environment)

@@ -1,0 +1,21 @@
+"""How stages read a batch."""
+
+import jax
+import jax.numpy as jnp
+
+from hgdt_jax.config import Config
+
+
+def clips(batch) -> jax.Array:
+  """uint8 `[B, T, H, W, C]` -> float32 in [-1, 1]; the only place where clips are normalised."""
+  return batch['video'].astype(jnp.float32) / 127.5 - 1.0
+
+
+def labels(cfg: Config, batch) -> jax.Array:
+  """int32 `[B]`; -1 for all where the model is unconditional."""
+  return batch['label'] if cfg.data.classes else jnp.full_like(batch['label'], -1)
+
+
+def dropped(label: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+  """Labels with a share `rate` replaced by -1, for classifier-free guidance."""
+  return jnp.where(jax.random.uniform(key, label.shape) < rate, -1, label)

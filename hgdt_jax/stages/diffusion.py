@@ -1,0 +1,59 @@
+"""Stage `diffusion`: the 3D U-Net, on clips and on independent frames at once."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hgdt_jax import rng
+from hgdt_jax.config import Config
+from hgdt_jax.models.unet3d import Condition
+from hgdt_jax.stages import batches, denoising, networks
+from hgdt_jax.state import Net, TrainState
+
+STARTS_FROM = {}
+
+
+def init(cfg: Config, key: jax.Array) -> TrainState:
+  params = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
+  return TrainState.create(denoiser=Net.create(params, _optimiser(cfg)))
+
+
+def make_step(cfg: Config):
+  nets, tx = networks.make(cfg), _optimiser(cfg)
+
+  def step(state, batch, root):
+    video, net = batches.clips(batch), state.nets['denoiser']
+    b, frames = video.shape[:2]
+    label = batches.dropped(
+      batches.labels(cfg, batch),
+      cfg.diffusion.label_dropout,
+      rng.stream(root, 'diffusion/label_dropout', state.step),
+    )
+    condition = Condition.plain(label, frames, cfg.generator.latent_size)
+    # The first rows are trained as independent frames (Video Diffusion Models 2022, 4.1).
+    time_mixing = (jnp.arange(b) >= round(cfg.diffusion.frames_share * b)).astype(jnp.float32)
+
+    def loss_fn(params):
+      def network(x, t):
+        return nets.denoiser.apply({'params': params}, x, t, condition, time_mixing)
+
+      key = rng.stream(root, 'diffusion/noise', state.step)
+      losses, aux = denoising.loss(cfg, network, video, key)
+      return jnp.mean(losses), (losses, aux)
+
+    (loss, (losses, aux)), grads = jax.value_and_grad(loss_fn, has_aux=True)(net.params)
+    metrics = {
+      'loss': loss,
+      'grad_norm': optax.tree.norm(grads),
+      **denoising.by_noise(aux, losses, cfg.hybrid.tau),
+    }
+    net = net.update(grads, tx, cfg.diffusion.ema_decay, state.step)
+    metrics = {f'diffusion/{name}': value for name, value in metrics.items()}
+    return TrainState(state.step + 1, {'denoiser': net}), metrics
+
+  return step
+
+
+def _optimiser(cfg):
+  stage = cfg.diffusion
+  return denoising.optimiser(stage.learning_rate, stage.warmup, stage.steps)

@@ -1,0 +1,97 @@
+"""Stage `joint`: all parts at a low rate, with critics that see what the refiner will start from.
+
+Truncation asks of a draft only that, diffused to tau, it has the law of diffused data. So the
+critics look at clips diffused to t in [tau, 1] (Diffusion-GAN 2023), while denoiser, aligner and
+bridge go on learning on real clips. No draft is ever paired with a real clip.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from hgdt_jax import rng
+from hgdt_jax.config import Config
+from hgdt_jax.stages import adversarial, aligner, batches, denoising, networks
+from hgdt_jax.state import Net, TrainState
+
+STARTS_FROM = {
+  'generator': 'gan',
+  'critic': 'gan',
+  'denoiser': 'aligner',
+  'bridge': 'aligner',
+}
+
+
+def init(cfg: Config, key: jax.Array) -> TrainState:
+  game_tx, refiner_tx = _optimisers(cfg)
+  critic = networks.init_critic(cfg, rng.stream(key, 'critic'))
+  return TrainState.create(
+    generator=Net.create(networks.init_generator(cfg, rng.stream(key, 'generator')), game_tx),
+    critic=adversarial.init_critic(
+      critic, game_tx, rng.stream(key, 'spectral'), cfg.critic.spectral_norm
+    ),
+    denoiser=Net.create(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')), refiner_tx),
+    bridge=Net.create(networks.init_bridge(cfg, rng.stream(key, 'bridge')), refiner_tx),
+  )
+
+
+def make_step(cfg: Config):
+  nets, schedule = networks.make(cfg), denoising.schedule(cfg)
+  game_tx, refiner_tx = _optimisers(cfg)
+  noise = denoising.frame_noise(cfg)
+
+  def step(state, batch, root):
+    video, label = batches.clips(batch), batches.labels(cfg, batch)
+    b, frames = video.shape[:2]
+    key = lambda name: rng.stream(root, f'joint/{name}', state.step)
+    t = cfg.hybrid.tau + (1 - cfg.hybrid.tau) * jax.random.uniform(key('t'), (b,))
+    diffuse = lambda name: lambda clip: schedule.diffuse(clip, noise(key(name), clip.shape), t)
+    generator, critic, (draft, latents), game = adversarial.play(
+      cfg,
+      nets,
+      game_tx,
+      state.nets['generator'],
+      state.nets['critic'],
+      real=video,
+      label=label,
+      z=nets.generator.draw_codes(key('codes'), b, frames),
+      t=t,
+      frames=adversarial.draw_frames(cfg, key('frames')),
+      diffuse_real=diffuse('noise_real'),
+      diffuse_fake=diffuse('noise_fake'),
+      step=state.step,
+    )
+    bridge, guessed, bridge_metrics = aligner.train_bridge(
+      cfg, nets, refiner_tx, state.nets['bridge'], draft, latents, video, state.step
+    )
+    # Every other row is aligned, so that the network without its aligner stays a fair baseline;
+    # of the plain ones, some are independent frames, as in the stage `diffusion`.
+    row = jnp.arange(b)
+    align = (row % 2).astype(jnp.float32)
+    as_frames = (row % 2 == 0) & (row < round(cfg.diffusion.frames_share * b))
+    denoiser, refiner = aligner.train_aligned(
+      cfg,
+      nets,
+      refiner_tx,
+      state.nets['denoiser'],
+      video,
+      label,
+      guessed,
+      time_mixing=1.0 - as_frames,
+      align=align,
+      root=root,
+      step=state.step,
+      decay=cfg.diffusion.ema_decay,
+    )
+    metrics = game | bridge_metrics | {f'refiner_{name}': v for name, v in refiner.items()}
+    metrics = {f'joint/{name}': value for name, value in metrics.items()}
+    trained = {'generator': generator, 'critic': critic, 'denoiser': denoiser, 'bridge': bridge}
+    return TrainState(state.step + 1, trained), metrics
+
+  return step
+
+
+def _optimisers(cfg):
+  stage = cfg.joint
+  game = adversarial.optimiser(stage.learning_rate, stage.steps)
+  warmup = min(cfg.diffusion.warmup, stage.steps // 10)
+  return game, denoising.optimiser(stage.denoiser_learning_rate, warmup, stage.steps)

@@ -1,0 +1,63 @@
+"""What a stage trains: networks with their moving averages and optimiser states."""
+
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@flax.struct.dataclass
+class Net:
+  """One network. `ema` is what samples; frozen networks have no optimiser state.
+
+  `spectral` holds the power-iteration vectors of a critic under spectral normalisation.
+  """
+
+  params: Any
+  ema: Any = None
+  opt_state: Any = ()
+  spectral: Any = ()
+
+  @classmethod
+  def create(cls, params, tx: optax.GradientTransformation, *, ema: bool = True, spectral=()):
+    # A copy, because donation refuses two leaves that share one buffer.
+    average = jax.tree.map(jnp.copy, params) if ema else None
+    return cls(params, average, tx.init(params), spectral)
+
+  @property
+  def weights(self):
+    """What another stage or a sampler takes over: the average where there is one."""
+    return self.params if self.ema is None else self.ema
+
+  def start_from(self, weights):
+    """The same network with `weights` in place of its own, and a fresh optimiser state."""
+    average = None if self.ema is None else jax.tree.map(jnp.copy, weights)
+    return self.replace(params=weights, ema=average)
+
+  def update(self, grads, tx: optax.GradientTransformation, decay: float = 0.0, step=0):
+    """One optimiser step; returns a new Net.
+
+    The average's decay is min(decay, (1 + n) / (10 + n)), so that the random first weights do not
+    linger in it through a short run.
+    """
+    updates, opt_state = tx.update(grads, self.opt_state, self.params)
+    params = optax.apply_updates(self.params, updates)
+    if self.ema is None:
+      return self.replace(params=params, opt_state=opt_state)
+    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    ema = optax.incremental_update(params, self.ema, 1.0 - decay)
+    return self.replace(params=params, ema=ema, opt_state=opt_state)
+
+
+@flax.struct.dataclass
+class TrainState:
+  """Everything a stage's step reads and writes."""
+
+  step: jax.Array  # int32 scalar, updates done
+  nets: dict[str, Net]
+
+  @classmethod
+  def create(cls, **nets: Net):
+    return cls(jnp.zeros((), jnp.int32), nets)

@@ -1,0 +1,70 @@
+"""Eight fake devices, fast compiles, and two nets that catch silent mistakes."""
+
+import os
+import shutil
+import tempfile
+
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')  # compiles 2 to 5x faster
+# What one test compiled, no other test of this session compiles again, nor a process it starts.
+_SESSION = os.environ.get('PYTEST_XDIST_TESTRUNUID', str(os.getpid()))
+_CACHE = os.path.join(tempfile.gettempdir(), f'hgdt_jax_tests_{_SESSION}')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+
+import jax
+import pytest
+from absl import flags
+
+from configs import hybrid
+from hgdt_jax import config, run
+
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
+jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]
+flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl flags
+
+
+def pytest_unconfigure(config):
+  if not hasattr(config, 'workerinput'):  # the last process of the session
+    shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+def _smallest():
+  given = hybrid.get_config('small').to_dict()
+  changes = {
+    'data': dict(frames=4, size=16, batch=8, clips=32, classes=4),
+    'generator': dict(patch=4, width=8, max_width=8, latent_size=8, content_size=4, motion_size=4),
+    'critic': dict(width=8, max_width=8, frame_patch=4, clip_patch=4),
+    'denoiser': dict(patch=4, width=8, multipliers=(1,), time_attention=8, space_attention=4),
+    'bridge': dict(width=8, max_width=8, patch=4),
+    'checkpoint': dict(every=2, keep=3),
+    'evaluation': dict(clips=8, batch=8, flow_clips=2, taus=(0.5,), evaluations=(2,)),
+    'diffusion': dict(warmup=1),
+  }
+  for section, values in changes.items():
+    given[section] |= values
+  for stage in config.STAGES:
+    given[stage]['steps'] = 2
+  given['log_every'] = 1
+  return given
+
+
+@pytest.fixture
+def tiny_dict():
+  """The smallest configuration that has every part: a dict, to be changed and built."""
+  return _smallest()
+
+
+@pytest.fixture
+def tiny():
+  """The same, built."""
+  return config.build(config.Config, _smallest())
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory):
+  """The workdir of a whole run of it; not to be written to."""
+  workdir = tmp_path_factory.mktemp('finished') / 'run'
+  run.main(_smallest(), workdir)
+  return workdir

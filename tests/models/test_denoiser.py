@@ -1,0 +1,139 @@
+"""The U-Net and its aligner: what the design claims of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hgdt_jax.models.aligner import Aligner
+from hgdt_jax.models.unet3d import Condition, UNet3D
+
+B, T, S, D = 2, 4, 8, 6
+
+
+def _network(**fields):
+  return UNet3D(
+    **{
+      **dict(width=8, multipliers=(1, 2), blocks=1, patch=2, classes=3, latent_size=D),
+      **dict(space_attention=4, time_attention=8),
+      **fields,
+    }
+  )
+
+
+def _condition(align=1.0):
+  latents = jax.random.normal(jax.random.key(5), (B, T, D))
+  return Condition(jnp.array([0, 2]), latents, jnp.ones(B), jnp.full(B, align))
+
+
+def _perturbed(params):
+  """Parameters away from their zeros, where every path is open."""
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(9), len(leaves))
+  return tree.unflatten([p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys)])
+
+
+@pytest.fixture(scope='module', params=['factorised', 'full'])
+def denoiser(request):
+  network = _network(convolution=request.param)
+  x = jax.random.normal(jax.random.key(0), (B, T, S, S, 3))
+  t = jnp.array([0.2, 0.7])
+  params = jax.jit(network.init)(jax.random.key(1), x, t, _condition(), jnp.ones(B))['params']
+  return jax.jit(lambda p, x, c, m: network.apply({'params': p}, x, t, c, m)), params, x
+
+
+def test_output_is_zero_at_initialisation(denoiser):
+  apply, params, x = denoiser
+  np.testing.assert_array_equal(apply(params, x, _condition(), jnp.ones(B)), 0)
+
+
+def test_without_time_mixing_frames_are_independent(denoiser):
+  apply, params, x = denoiser
+  params = _perturbed(params)
+  changed = x.at[:, 1].add(1.0)
+  off = [apply(params, v, _condition(), jnp.zeros(B)) for v in (x, changed)]
+  difference = jnp.abs(off[0] - off[1]).max(axis=(0, 2, 3, 4))
+  np.testing.assert_array_equal(difference[jnp.array([0, 2, 3])], 0)
+  assert difference[1] > 1e-3
+  on = [apply(params, v, _condition(), jnp.ones(B)) for v in (x, changed)]
+  assert (jnp.abs(on[0] - on[1]).max(axis=(0, 2, 3, 4)) > 1e-5).all()
+
+
+def test_time_mixing_is_switched_row_by_row(denoiser):
+  apply, params, x = denoiser
+  params = _perturbed(params)
+  mixed = apply(params, x, _condition(), jnp.array([0.0, 1.0]))
+  np.testing.assert_allclose(mixed[0], apply(params, x, _condition(), jnp.zeros(B))[0], atol=1e-5)
+  np.testing.assert_allclose(mixed[1], apply(params, x, _condition(), jnp.ones(B))[1], atol=1e-5)
+
+
+def test_a_fresh_aligner_and_latents_change_nothing(denoiser):
+  """Switching the aligner on leaves a trained refiner's output unchanged at step 0."""
+  apply, params, x = denoiser
+  fresh = lambda path: any(e.key.startswith(('aligner', 'latents_')) for e in path)
+  trained = jax.tree_util.tree_map_with_path(
+    lambda path, old, new: old if fresh(path) else new, params, _perturbed(params)
+  )
+  with_aligner = apply(trained, x, _condition(), jnp.ones(B))
+  plain = _condition().replace(align=None, use_latents=jnp.zeros(B))
+  without = apply(trained, x, plain, jnp.ones(B))
+  assert jnp.abs(without).max() > 1e-3
+  np.testing.assert_allclose(with_aligner, without, atol=1e-6)
+
+
+def test_every_parameter_gets_a_gradient(denoiser):
+  apply, params, x = denoiser
+  params = _perturbed(params)
+  weight = jax.random.normal(jax.random.key(3), x.shape)
+  grads = jax.grad(lambda p: jnp.sum(weight * apply(p, x, _condition(), jnp.ones(B))))(params)
+  for path, g in jax.tree_util.tree_flatten_with_path(grads)[0]:
+    assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_remat_changes_no_value(denoiser):
+  _, params, x = denoiser
+  params, t = _perturbed(params), jnp.array([0.2, 0.7])
+  convolution = 'factorised' if 'time_conv' in params['middle'] else 'full'
+  values = [
+    _network(convolution=convolution, remat=remat).apply(
+      {'params': params}, x, t, _condition(), jnp.ones(B)
+    )
+    for remat in (False, True)
+  ]
+  np.testing.assert_allclose(*values, atol=1e-5)
+
+
+def test_any_number_of_frames(denoiser):
+  apply, params, x = denoiser
+  longer = jnp.concatenate([x, x, x], axis=1)
+  condition = Condition.plain(jnp.array([0, -1]), 3 * T, D)
+  assert apply(params, longer, condition, jnp.ones(B)).shape == longer.shape
+
+
+class TestAligner:
+  @pytest.fixture(scope='class')
+  def aligner(self):
+    h = jax.random.normal(jax.random.key(0), (B, T, S, S, 8))
+    module = Aligner()
+    params = module.init(jax.random.key(1), h, jnp.ones(B))['params']
+    return jax.jit(lambda p, h, on: module.apply({'params': p}, h, on)), params, h
+
+  def test_is_the_identity_at_initialisation(self, aligner):
+    apply, params, h = aligner
+    np.testing.assert_array_equal(apply(params, h, jnp.ones(B)), h)
+
+  @pytest.mark.parametrize('frame', range(T))
+  def test_is_causal(self, aligner, frame):
+    apply, params, h = aligner
+    params = _perturbed(params)
+    before = apply(params, h, jnp.ones(B))
+    after = apply(params, h.at[:, frame].add(1.0), jnp.ones(B))
+    difference = jnp.abs(before - after).max(axis=(0, 2, 3, 4))
+    np.testing.assert_array_equal(difference[:frame], 0)
+    assert (difference[frame:] > 1e-4).all()  # and reaches every later frame
+
+  def test_is_off_where_not_active(self, aligner):
+    apply, params, h = aligner
+    out = apply(_perturbed(params), h, jnp.array([0.0, 1.0]))
+    np.testing.assert_array_equal(out[0], h[0])
+    assert jnp.abs(out[1] - h[1]).max() > 1e-3

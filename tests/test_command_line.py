@@ -1,0 +1,130 @@
+"""The verbs as a user runs them, each in a fresh process; errors are one line and an exit code."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = [
+  '--config.data.frames=4',
+  '--config.data.size=16',
+  '--config.data.batch=4',
+  '--config.generator.width=8',
+  '--config.generator.max_width=8',
+  '--config.generator.patch=4',
+  '--config.critic.width=8',
+  '--config.critic.max_width=8',
+  '--config.critic.frame_patch=4',
+  '--config.denoiser.width=8',
+  '--config.denoiser.patch=4',
+  '--config.denoiser.multipliers=(1,)',
+  '--config.gan.steps=2',
+  '--config.diffusion.steps=2',
+  '--config.diffusion.warmup=1',
+  '--config.evaluation.clips=4',
+  '--config.evaluation.batch=4',
+  '--config.evaluation.flow_clips=2',
+  '--config.evaluation.taus=(.5,)',
+  '--config.evaluation.evaluations=(2,)',
+  "--config.stages=('gan','diffusion')",
+]
+
+
+def _run(verb, *arguments, cwd=ROOT):
+  environment = os.environ | {'PYTHONPATH': str(ROOT)}
+  return subprocess.run(
+    [sys.executable, '-m', f'hgdt_jax.{verb}', *map(str, arguments)],
+    cwd=cwd,
+    env=environment,
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.mark.smoke
+def test_train_then_sample_then_evaluate(tmp_path):
+  """With no --config it is the small preset, from any directory."""
+  done = _run('main', f'--workdir={tmp_path}/run', *TINY, cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert 'hybrid' in done.stdout and 'report: ' in done.stdout
+  assert 'gan: step 2/2' in done.stderr  # plain lines where there is no terminal
+  for clip_format, name in (('mp4', 'clip_0000.mp4'), ('png', 'clip_0000/frame_0000.png')):
+    out = tmp_path / clip_format
+    drawn = _run(
+      *('sample', f'--workdir={tmp_path}/run', f'--out={out}', '--num=3', '--steps=2'),
+      *('--tau=0.6', f'--format={clip_format}', '--label=1'),
+    )
+    assert drawn.returncode == 0, drawn.stderr
+    assert (out / name).exists() and len(list(out.iterdir())) == 3
+  scored = _run(
+    *('evaluate', f'--real={tmp_path}/run/samples/real/clips', f'--fake={tmp_path}/mp4'),
+    *('--frames=4', '--metrics=motion_ratio', f'--out={tmp_path}/scores.json'),
+  )
+  assert scored.returncode == 0, scored.stderr
+  assert (tmp_path / 'scores.json').exists()
+
+
+def _one_line(done, code, *words):
+  assert done.returncode == code, done.stderr
+  lines = [line for line in done.stderr.splitlines() if line.strip()]
+  assert len(lines) == 1, done.stderr
+  for word in words:
+    assert word in lines[0]
+
+
+def test_a_wrong_config_field(tmp_path):
+  workdir = f'--workdir={tmp_path}/run'
+  _one_line(_run('main', workdir, '--config.gan.lr=1'), 2, 'lr')
+  _one_line(_run('main', workdir, '--config.gan.steps=soon'), 2, 'steps')
+  _one_line(_run('main', workdir, '--config.gan.steps=0'), 1, 'config.gan.steps=0')
+  _one_line(_run('main', workdir, '--config.mesh.data=3'), 1, 'config.mesh')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_missing_config_file(tmp_path):
+  _one_line(_run('main', '--config=nowhere.py', f'--workdir={tmp_path}/run'), 2, 'nowhere.py')
+
+
+def test_bad_folders_of_clips(tmp_path):
+  """Missing, empty, and with nothing but a corrupt video in it."""
+  (tmp_path / 'empty').mkdir()
+  (tmp_path / 'corrupt').mkdir()
+  (tmp_path / 'corrupt' / 'clip.mp4').write_bytes(b'not a video' * 100)
+  for name, word in (('missing', 'missing'), ('empty', 'empty'), ('corrupt', 'clip.mp4')):
+    done = _run(
+      *('main', f'--workdir={tmp_path}/run', '--config.data.source=folder'),
+      f'--config.data.path={tmp_path / name}',
+    )
+    _one_line(done, 1, word)
+
+
+def test_a_corrupt_video_among_good_ones_is_left_out_and_listed(tmp_path):
+  folder = tmp_path / 'clips'
+  folder.mkdir()
+  for i in range(8):
+    video = np.random.default_rng(i).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    np.savez(folder / f'{i}.npz', video=video)
+  (folder / 'bad.mp4').write_bytes(b'not a video' * 100)
+  done = _run(
+    *('main', f'--workdir={tmp_path}/run', '--config.data.source=folder'),
+    *(f'--config.data.path={folder}', '--config.data.test_share=0.5', *TINY),
+  )
+  assert done.returncode == 0, done.stderr
+  assert '1 files left out' in done.stdout
+  assert 'bad.mp4' in (tmp_path / 'run' / 'rejected.csv').read_text()
+
+
+def test_sampling_errors(tmp_path):
+  _one_line(_run('sample', f'--workdir={tmp_path}', f'--out={tmp_path}/o'), 1, 'config.json')
+  _one_line(_run('sample', f'--workdir={tmp_path}', f'--out={tmp_path}/o', '--tau=2'), 2, 'tau')
+  _one_line(_run('sample', '--out=o'), 2, 'workdir')
+
+
+@pytest.mark.parametrize('verb', ['main', 'sample', 'evaluate'])
+def test_help_names_the_flags(verb):
+  done = _run(verb, '--help')
+  assert '--' in done.stdout and 'Traceback' not in done.stderr

@@ -1,0 +1,61 @@
+"""The schema: what is refused, and how it is said."""
+
+import pytest
+
+from configs import base, hybrid
+from hgdt_jax import config
+
+
+def _build(tiny_dict, path, value):
+  *sections, name = path.split('.')
+  at = tiny_dict
+  for section in sections:
+    at = at[section]
+  at[name] = value
+  return config.build(config.Config, tiny_dict)
+
+
+def test_defaults_are_valid():
+  assert config.build(config.Config, base.get_config().to_dict()).hybrid.tau == 0.5
+
+
+def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
+  assert _build(tiny_dict, 'gan.r1', 1).gan.r1 == 1.0
+  assert _build(tiny_dict, 'denoiser.multipliers', [1, 2]).denoiser.multipliers == (1, 2)
+
+
+@pytest.mark.parametrize(
+  ('path', 'value', 'says'),
+  [
+    ('gan.lerning_rate', 1.0, 'config.gan.lerning_rate: no such field'),
+    ('gan', 3, 'config.gan=3: want a section'),
+    ('gan.steps', 0, 'config.gan.steps=0: must be at least 1'),
+    ('gan.steps', '3', "config.gan.steps='3': want int"),
+    ('gan.steps', True, 'config.gan.steps=True: want int'),
+    ('gan.objective', 'wasserstein', "config.gan.objective='wasserstein': want one of"),
+    ('gan.learning_rate', 0.0, 'config.gan.learning_rate=0.0: must be above 0'),
+    ('hybrid.tau', 1.0, 'config.hybrid.tau=1.0: must lie between'),
+    ('data.size', 24, 'config.data.size=24: must be a power of two'),
+    ('denoiser.multipliers', (1, 2, 2, 2), 'cannot be halved so often'),
+    ('critic.frames', 99, 'config.critic.frames=99: clips have data.frames=4'),
+    ('stages', ('joint',), 'joint starts from gan, diffusion, aligner'),
+    ('stages', ('diffusion', 'gan'), 'in that order'),
+    ('evaluation.taus', (0.5, 1.5), 'config.evaluation.taus'),
+    ('dtype', 'float16', "config.dtype='float16'"),
+  ],
+)
+def test_a_wrong_field_is_named_with_its_path(tiny_dict, path, value, says):
+  with pytest.raises(ValueError, match=r'^config\.') as caught:
+    _build(tiny_dict, path, value)
+  assert says in str(caught.value)
+
+
+def test_a_missing_field_is_named(tiny_dict):
+  del tiny_dict['joint']['steps']
+  with pytest.raises(ValueError, match=r'config\.joint\.steps: missing'):
+    config.build(config.Config, tiny_dict)
+
+
+def test_an_unknown_preset_is_named():
+  with pytest.raises(ValueError, match='no such preset; want small, gpu, tpu, tpu_pod'):
+    hybrid.get_config('huge')

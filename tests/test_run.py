@@ -1,0 +1,135 @@
+"""The main job on the smallest configuration: what it leaves behind, and that it can be resumed."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from hgdt_jax import run, trained, writer
+from input_pipeline import Batches
+
+
+@pytest.mark.smoke
+def test_the_main_job_leaves_a_whole_workdir(finished):
+  results = json.loads((finished / 'results.json').read_text())
+  methods = [row['method'] for row in results['results']]
+  assert methods == ['real', 'gan', 'diffusion_frames', 'diffusion', 'hybrid']
+  rows = {row['method']: row for row in results['results']}
+  # at equal network evaluations, but for the GAN that has one
+  spent = [rows[m]['network_evaluations'] for m in methods]
+  assert spent == [0, 1, 4, 4, 4]
+  for method in methods[2:]:
+    assert {'psnr', 'ssim', 'warping_error_true_flow'} <= rows[method]['metrics'].keys()
+  for row in rows.values():
+    assert {'frechet_random_conv3d', 'warping_error', 'motion_ratio'} <= row['metrics'].keys()
+    assert row['metrics'].keys() == row['protocol'].keys()
+    assert not {'fvd', 'fid'} & row['metrics'].keys()  # no published network, no such name
+  assert [point['tau'] for point in results['curves']['tau']] == [0.5]
+  for method in methods:
+    folder = finished / 'samples' / method
+    assert {p.name for p in folder.iterdir()} == {'clips', 'grid.mp4', 'grid.gif', 'strip.png'}
+  assert '<html' in (finished / 'report' / 'index.html').read_text()
+  assert list(finished.glob('events.out.tfevents*'))
+  logged = writer.read_rows(finished)
+  assert [(r['stage'], r['step']) for r in logged] == [
+    (stage, step) for stage in ('gan', 'diffusion', 'aligner', 'joint') for step in (1, 2)
+  ]
+
+
+def test_stages_hand_over_their_averages(finished):
+  cfg = trained.read_config(finished)
+  model = trained.Trained.load(finished)
+  mesh = model._mesh
+  first = trained.stage_weights(finished, cfg, 'diffusion', mesh)['denoiser']
+  second = trained.stage_weights(finished, cfg, 'aligner', mesh)['denoiser']
+  # The rest of the denoiser is frozen in the aligner stage: equal to what `diffusion` handed on.
+  np.testing.assert_array_equal(first['stem']['kernel'], second['stem']['kernel'])
+  assert model.methods == ('gan', 'diffusion_frames', 'diffusion', 'hybrid')
+
+
+def test_samples_depend_on_seed_method_and_tau_and_compile_once(finished):
+  model = trained.Trained.load(finished)
+  labels = np.arange(8) % 2
+  draw = lambda method, **kw: model.draw(
+    method, labels, **({'seed': 0, 'steps': 2, 'tau': 0.5} | kw)
+  )
+  np.testing.assert_array_equal(draw('hybrid'), draw('hybrid'))
+  assert (draw('hybrid') != draw('hybrid', seed=1)).any()
+  assert (draw('hybrid') != draw('hybrid', tau=0.9)).any()
+  compiled = model._program._cache_size()
+  assert (draw('diffusion', seed=1) != draw('diffusion_frames', seed=1)).any()
+  draw('diffusion', seed=2)
+  draw('hybrid', seed=5, tau=0.3)
+  assert model._program._cache_size() == compiled + 1  # plain and aligned, nothing else
+  assert draw('gan', frames=6).shape[1] == 6
+  assert draw('hybrid', frames=6).shape[1] == 6
+
+
+def test_a_draft_at_small_tau_is_hardly_changed(finished):
+  """tau = 0 is the plain GAN."""
+  model = trained.Trained.load(finished)
+  labels = np.arange(8) % 2
+  draft = model.draw('gan', labels, 0, steps=0, tau=0).astype(int)
+  refined = model.draw('hybrid', labels, 0, steps=1, tau=1e-3).astype(int)
+  assert np.abs(draft - refined).max() <= 2
+
+
+class Killed(BaseException):
+  """Not an Exception, so that nothing on the way catches it."""
+
+
+@pytest.mark.parametrize('batch', [3, 8, 11])  # in the middle of gan, diffusion and aligner
+def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
+  tiny_dict, tmp_path, batch, monkeypatch
+):
+  for stage in ('gan', 'diffusion', 'aligner'):
+    tiny_dict[stage]['steps'] = 4
+  tiny_dict['stages'] = ('gan', 'diffusion', 'aligner')
+  monkeypatch.setattr(run, '_evaluate', lambda *_: [])
+  run.main(tiny_dict, tmp_path / 'whole')
+
+  taken, read = [], Batches.__next__
+
+  def kill(self):
+    taken.append(None)
+    if len(taken) == batch + 1:
+      raise Killed
+    return read(self)
+
+  monkeypatch.setattr(Batches, '__next__', kill)
+  with pytest.raises(Killed):
+    run.main(tiny_dict, tmp_path / 'parts')
+  monkeypatch.setattr(Batches, '__next__', read)
+  run.main(tiny_dict, tmp_path / 'parts')
+
+  rows = [writer.read_rows(tmp_path / name) for name in ('whole', 'parts')]
+  for a, b in zip(*rows, strict=True):
+    assert {k: v for k, v in a.items() if k != 'examples_per_second'} == {
+      k: v for k, v in b.items() if k != 'examples_per_second'
+    }
+  weights = []
+  for name in ('whole', 'parts'):
+    cfg = trained.read_config(tmp_path / name)
+    mesh = run._check_devices(cfg)
+    weights.append(trained.stage_weights(tmp_path / name, cfg, 'aligner', mesh))
+  jax.tree.map(np.testing.assert_array_equal, *weights)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tiny_dict, tmp_path):
+  tiny_dict['gan'] |= {'steps': 40, 'learning_rate': 1e30}
+  tiny_dict['stages'] = ('gan',)
+  with pytest.raises(FloatingPointError, match=r'stage gan, step \d+: .* not finite, on the clips'):
+    run.main(tiny_dict, tmp_path / 'run')
+
+
+def test_a_workdir_of_another_configuration_is_refused(finished, tiny_dict):
+  tiny_dict['generator']['width'] = 16
+  with pytest.raises(ValueError, match=r'config\.generator\.width is 16, but .* trained with 8'):
+    run.main(tiny_dict, finished)
+
+
+def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path):
+  tiny_dict['stages'] = ('gan',)
+  run.main(tiny_dict, tmp_path)
+  assert trained.Trained.load(tmp_path).methods == ('gan',)

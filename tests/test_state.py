@@ -1,0 +1,48 @@
+"""Networks in training: averages, spectral vectors, hand-over."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from hgdt_jax import rng
+from hgdt_jax.state import Net
+
+PARAMS = {'w': jnp.array([1.0, 2.0])}
+GRADS = {'w': jnp.array([1.0, -1.0])}
+
+
+def test_update_leaves_the_old_network_alone():
+  net = Net.create(PARAMS, optax.sgd(0.5))
+  new = net.update(GRADS, optax.sgd(0.5), 0.9, step=100)
+  np.testing.assert_allclose(net.params['w'], [1, 2])
+  np.testing.assert_allclose(new.params['w'], [0.5, 2.5])
+  np.testing.assert_allclose(new.ema['w'], [0.95, 2.05])
+
+
+def test_the_average_forgets_the_first_weights_early():
+  """At step 0 the decay is 1/10, not the asked 0.999."""
+  net = Net.create(PARAMS, optax.sgd(0.5)).update(GRADS, optax.sgd(0.5), 0.999, step=0)
+  np.testing.assert_allclose(net.ema['w'], [0.1 * 1 + 0.9 * 0.5, 0.1 * 2 + 0.9 * 2.5], rtol=1e-6)
+
+
+def test_weights_are_the_average_where_there_is_one():
+  tx = optax.sgd(0.5)
+  assert Net.create(PARAMS, tx, ema=False).update(GRADS, tx).weights['w'][0] == 0.5
+  averaged = Net.create(PARAMS, tx).update(GRADS, tx, 0.9, step=100)
+  np.testing.assert_allclose(averaged.weights['w'], averaged.ema['w'])
+
+
+def test_no_two_leaves_share_a_buffer():
+  """Donation refuses the same buffer twice."""
+  net = jax.jit(lambda p: Net.create(p, optax.adam(1e-3)))(PARAMS)
+  net = net.start_from(PARAMS)
+  buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((net.params, net.ema))]
+  assert len(set(buffers)) == len(buffers)
+
+
+def test_streams_differ_by_name_and_step_and_repeat():
+  root = jax.random.key(0)
+  draw = lambda *a: float(jax.random.uniform(rng.stream(root, *a)))
+  assert draw('a', 1) == draw('a', 1)
+  assert len({draw('a', 1), draw('a', 2), draw('b', 1)}) == 3
