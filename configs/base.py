@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.log_every = 10  # steps between two rows of metrics.jsonl
 
   config.data = data = ml_collections.ConfigDict()
-  data.source = 'synthetic'  # synthetic, folder, arrayrecord or tfds
+  data.source = 'synthetic'  # synthetic, folder, arrayrecord, tfds, ckplus or mug
   data.path = ''  # of the folder or the prepared set
   data.frames = 16  # T
   data.size = 64  # height and width, a power of two

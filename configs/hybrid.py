@@ -38,14 +38,14 @@ def small(config):
     width=32, multipliers=(1, 2), blocks=1, space_attention=0, time_attention=8, aligner_radius=2.0
   )
   config.bridge.update(width=32, max_width=96)
-  config.gan.update(steps=420, learning_rate=1e-3, ema_decay=0.995, r1=0.3, r2=0.3)
+  config.gan.update(steps=600, learning_rate=1e-3, ema_decay=0.995, r1=0.3, r2=0.3)
   config.diffusion.update(
-    steps=520, learning_rate=2e-3, warmup=50, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
+    steps=420, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
   )
-  config.aligner.update(steps=60, learning_rate=2e-3)
+  config.aligner.update(steps=40, learning_rate=2e-3)
   config.joint.update(steps=50, learning_rate=2e-4, denoiser_learning_rate=5e-4)
-  config.hybrid.update(tau=0.35, steps=3)
+  config.hybrid.update(tau=0.4, steps=3)
   config.evaluation.update(
-    clips=64, batch=16, flow_clips=16, taus=(0.1, 0.2, 0.3, 0.5, 0.7), evaluations=(2, 4, 8)
+    clips=64, batch=16, flow_clips=8, taus=(0.1, 0.25, 0.4, 0.6), evaluations=(2, 4, 8)
   )
   return config

@@ -25,9 +25,7 @@ class Checkpoints:
       preservation_policy=preservation_policy.LatestN(keep), enable_async_checkpointing=True
     )
     handlers = {'state': ocp.StandardCheckpointHandler(), 'data': ocp.JsonCheckpointHandler()}
-    self._manager = ocp.CheckpointManager(
-      self._directory, options=options, item_handlers=handlers
-    )
+    self._manager = ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
 
   def steps(self) -> list[int]:
     """The steps that were saved, rising."""

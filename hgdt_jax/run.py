@@ -168,10 +168,17 @@ def _check_devices(cfg):
 
 def _source(cfg, split, workdir):
   data = cfg.data
-  from_files = {'stride': data.stride, 'rejected_csv': str(workdir / 'rejected.csv')}
+  from_files = {
+    'stride': data.stride,
+    'rejected_csv': str(workdir / 'rejected.csv'),
+    'test_share': data.test_share,
+  }
   options = {
     'synthetic': {'count': data.clips},
-    'folder': from_files | {'test_share': data.test_share},
+    'folder': from_files,
+    'ckplus': from_files,
+    'mug': from_files,
+    'tfds': {'stride': data.stride},
   }
   return input_pipeline.make_source(
     data.source,

@@ -67,21 +67,24 @@ class Trained:
   def __init__(self, cfg: config.Config, weights: Mapping[str, dict], mesh: jax.sharding.Mesh):
     """`weights`: what each finished stage hands on, `{stage: {network: parameters}}`."""
     self.cfg, self._mesh = cfg, mesh
-    self._weights = {}
-    for stage in config.STAGES:  # a later stage's network replaces an earlier one's
-      self._weights |= weights.get(stage, {})
-    self._aligned = 'bridge' in self._weights
+    # The single models are taken from the stages that trained them for themselves, the hybrid from
+    # the last: its generator need only be right down to tau, and would be a poor GAN.
+    last = {}
+    for stage in config.STAGES:
+      last |= weights.get(stage, {})
+    self._alone = weights.get('gan', {}) | weights.get('diffusion', {})
+    self._together = last
+    self._aligned = 'bridge' in last
     self.recipe = hybrid.Recipe(
       denoising.schedule(cfg), denoising.frame_noise(cfg), cfg.hybrid.sampler, cfg.hybrid.spacing
     )
-    has = lambda *names: all(name in self._weights for name in names)
     needs = {
-      'gan': ('generator',),
-      'diffusion_frames': ('denoiser',),
-      'diffusion': ('denoiser',),
-      'hybrid': ('generator', 'denoiser'),
+      'gan': {'generator'},
+      'diffusion_frames': {'denoiser'},
+      'diffusion': {'denoiser'},
+      'hybrid': {'generator', 'denoiser'},
     }
-    self.methods = tuple(method for method in config.METHODS if has(*needs[method]))
+    self.methods = tuple(m for m in config.METHODS if needs[m] <= self._networks_of(m).keys())
 
   @classmethod
   def load(cls, workdir: pathlib.Path) -> 'Trained':
@@ -124,7 +127,8 @@ class Trained:
     key, label = jax.random.key(seed), self._rows(label)
     frames = frames or self.cfg.data.frames
     if method in ('gan', 'hybrid'):
-      clip, latents = self._draft(self._weights['generator'], key, label, frames)
+      generator = self._networks_of(method)['generator']
+      clip, latents = self._draft(generator, key, label, frames)
     if method == 'gan':
       return self._fetch(clip)
     if method == 'hybrid':
@@ -132,7 +136,7 @@ class Trained:
     shape = (len(label), frames, self.cfg.data.size, self.cfg.data.size, networks.CHANNELS)
     start = self._start(key, shape)
     mixing = jnp.full(len(label), float(method == 'diffusion'))
-    return self._fetch(self._walk(start, 1.0, key, label, None, mixing, steps))
+    return self._fetch(self._walk(method, start, 1.0, key, label, None, mixing, steps))
 
   def refine(self, method: str, video, label, seed: int, *, steps: int, tau: float):
     """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.
@@ -142,21 +146,24 @@ class Trained:
     key, label = jax.random.key(seed), self._rows(label)
     clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
     if method == 'hybrid':
-      latents = self._guess(self._weights['bridge'], clip) if self._aligned else None
+      latents = self._guess(self._together['bridge'], clip) if self._aligned else None
       return self._refined(clip, latents, label, key, steps, tau)
     start = self._truncate(clip, key, tau)
     mixing = jnp.full(len(label), float(method == 'diffusion'))
-    return self._fetch(self._walk(start, tau, key, label, None, mixing, steps))
+    return self._fetch(self._walk(method, start, tau, key, label, None, mixing, steps))
 
   def _refined(self, clip, latents, label, key, steps, tau):
     start = self._truncate(clip, key, tau)
     latents = latents if self._aligned else None
     ones = jnp.ones(len(label))
-    return self._fetch(self._walk(start, tau, key, label, latents, ones, steps))
+    return self._fetch(self._walk('hybrid', start, tau, key, label, latents, ones, steps))
 
-  def _walk(self, start, t_start, key, label, latents, mixing, steps):
+  def _networks_of(self, method):
+    return self._together if method == 'hybrid' else self._alone
+
+  def _walk(self, method, start, t_start, key, label, latents, mixing, steps):
     key = rng.stream(key, 'sample/walk')
-    weights = self._weights['denoiser']
+    weights = self._networks_of(method)['denoiser']
     return self._program(weights, start, t_start, key, label, latents, mixing, steps=steps)
 
   # Each program is compiled once for a number of clips and steps, whatever seed, tau and label.

@@ -151,5 +151,8 @@ def _only_video(name, record):
 
 
 def _is_video(value):
-  frame = value[0] if isinstance(value, (list, np.ndarray)) and len(value) else None
+  """Whether it is [T, H, W, C] bytes: an array, or a list of frames."""
+  if isinstance(value, np.ndarray):
+    return value.dtype == np.uint8 and value.ndim == 4
+  frame = value[0] if isinstance(value, list) and value else None
   return isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3

@@ -50,6 +50,12 @@ def _smallest():
   return given
 
 
+@pytest.fixture(scope='session')
+def smallest():
+  """A function that gives `tiny_dict`, for fixtures that outlive a test."""
+  return _smallest
+
+
 @pytest.fixture
 def tiny_dict():
   """The smallest configuration that has every part: a dict, to be changed and built."""

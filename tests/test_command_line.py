@@ -11,6 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
   '--config.data.frames=4',
+  '--config.data.classes=0',
   '--config.data.size=16',
   '--config.data.batch=4',
   '--config.generator.width=8',
@@ -56,7 +57,7 @@ def test_train_then_sample_then_evaluate(tmp_path):
     out = tmp_path / clip_format
     drawn = _run(
       *('sample', f'--workdir={tmp_path}/run', f'--out={out}', '--num=3', '--steps=2'),
-      *('--tau=0.6', f'--format={clip_format}', '--label=1'),
+      *('--tau=0.6', f'--format={clip_format}'),
     )
     assert drawn.returncode == 0, drawn.stderr
     assert (out / name).exists() and len(list(out.iterdir())) == 3

@@ -48,6 +48,20 @@ def test_stages_hand_over_their_averages(finished):
   assert model.methods == ('gan', 'diffusion_frames', 'diffusion', 'hybrid')
 
 
+def test_single_models_are_drawn_from_the_stages_that_trained_them(finished):
+  """The joint stage must not worsen, or better, what the hybrid is compared with."""
+  cfg, mesh = trained.read_config(finished), trained.Trained.load(finished)._mesh
+  weights = {s: trained.stage_weights(finished, cfg, s, mesh) for s in cfg.stages}
+  labels = np.arange(8) % 2
+  first = trained.Trained(cfg, {s: weights[s] for s in ('gan', 'diffusion')}, mesh)
+  whole = trained.Trained(cfg, weights, mesh)
+  for method in ('gan', 'diffusion'):
+    drawn = [model.draw(method, labels, 0, steps=2, tau=0.5) for model in (first, whole)]
+    np.testing.assert_array_equal(*drawn)
+  drawn = [model.draw('hybrid', labels, 0, steps=2, tau=0.5) for model in (first, whole)]
+  assert (drawn[0] != drawn[1]).any()
+
+
 def test_samples_depend_on_seed_method_and_tau_and_compile_once(finished):
   model = trained.Trained.load(finished)
   labels = np.arange(8) % 2
@@ -79,16 +93,24 @@ class Killed(BaseException):
   """Not an Exception, so that nothing on the way catches it."""
 
 
-@pytest.mark.parametrize('batch', [3, 8, 11])  # in the middle of gan, diffusion and aligner
-def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
-  tiny_dict, tmp_path, batch, monkeypatch
-):
+@pytest.fixture(scope='module')
+def whole(smallest, tmp_path_factory):
+  """Configuration and workdir of a run of three stages that nothing interrupted."""
+  given = smallest()
   for stage in ('gan', 'diffusion', 'aligner'):
-    tiny_dict[stage]['steps'] = 4
-  tiny_dict['stages'] = ('gan', 'diffusion', 'aligner')
-  monkeypatch.setattr(run, '_evaluate', lambda *_: [])
-  run.main(tiny_dict, tmp_path / 'whole')
+    given[stage]['steps'] = 4
+  given['stages'] = ('gan', 'diffusion', 'aligner')
+  workdir = tmp_path_factory.mktemp('whole')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(run, '_evaluate', lambda *_: [])
+    run.main(given, workdir)
+  return given, workdir
 
+
+@pytest.mark.parametrize('batch', [3, 7, 11])  # in the middle of gan, diffusion and aligner
+def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, batch, monkeypatch):
+  given, uninterrupted = whole
+  monkeypatch.setattr(run, '_evaluate', lambda *_: [])
   taken, read = [], Batches.__next__
 
   def kill(self):
@@ -99,20 +121,20 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
 
   monkeypatch.setattr(Batches, '__next__', kill)
   with pytest.raises(Killed):
-    run.main(tiny_dict, tmp_path / 'parts')
+    run.main(given, tmp_path)
   monkeypatch.setattr(Batches, '__next__', read)
-  run.main(tiny_dict, tmp_path / 'parts')
+  run.main(given, tmp_path)
 
-  rows = [writer.read_rows(tmp_path / name) for name in ('whole', 'parts')]
-  for a, b in zip(*rows, strict=True):
-    assert {k: v for k, v in a.items() if k != 'examples_per_second'} == {
-      k: v for k, v in b.items() if k != 'examples_per_second'
-    }
+  timing = 'examples_per_second'
+  rows = [
+    [{k: v for k, v in row.items() if k != timing} for row in writer.read_rows(workdir)]
+    for workdir in (uninterrupted, tmp_path)
+  ]
+  assert rows[0] == rows[1]
   weights = []
-  for name in ('whole', 'parts'):
-    cfg = trained.read_config(tmp_path / name)
-    mesh = run._check_devices(cfg)
-    weights.append(trained.stage_weights(tmp_path / name, cfg, 'aligner', mesh))
+  for workdir in (uninterrupted, tmp_path):
+    cfg = trained.read_config(workdir)
+    weights.append(trained.stage_weights(workdir, cfg, 'aligner', run._check_devices(cfg)))
   jax.tree.map(np.testing.assert_array_equal, *weights)
 
 

@@ -35,14 +35,17 @@ class Aligner(nn.Module):
     self.sow('intermediates', 'flow', flow)
     self.sow('intermediates', 'visible', visible)
 
+    # What f makes of h_t needs no earlier frame: outside of the scan, all frames at once.
+    here = nn.Conv(features // 2, (3, 3), dtype=self.dtype, name='here')
+    here = layers.unfold(here(layers.fold(h[:, 1:]).astype(self.dtype)), frames - 1)
     cell = nn.scan(
       AlignFrame,
       variable_broadcast='params',
       split_rngs={'params': False},
-      in_axes=(1, 1, 1, nn.broadcast),
+      in_axes=(1, 1, 1, 1, nn.broadcast),
       out_axes=1,
     )(self.dtype, name='frame')
-    _, rest = cell(h[:, 0], h[:, 1:], flow, visible, active)
+    _, rest = cell(h[:, 0], h[:, 1:], here, flow, visible, active)
     return jnp.concatenate([h[:, :1], rest], axis=1)
 
 
@@ -52,11 +55,10 @@ class AlignFrame(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, before, h, flow, visible, active):
+  def __call__(self, before, h, here, flow, visible, active):
     features = h.shape[-1]
-    warped = warp(before, flow)
-    both = jnp.concatenate([warped, h], axis=-1).astype(self.dtype)
-    f = nn.silu(nn.Conv(features // 2, (3, 3), dtype=self.dtype, name='mix')(both))
-    f = nn.Dense(features, kernel_init=layers.zeros, dtype=self.dtype, name='out')(f)
+    warped = warp(before, flow).astype(self.dtype)
+    mixed = nn.Dense(features // 2, use_bias=False, dtype=self.dtype, name='there')(warped) + here
+    f = nn.Dense(features, kernel_init=layers.zeros, dtype=self.dtype, name='out')(nn.silu(mixed))
     aligned = h + layers.expand(active, h) * visible.astype(h.dtype) * f
     return aligned, aligned

@@ -135,6 +135,13 @@ METRICS = (
     f'Of {_PAIRS} A poor value says that no draft can be refined well.',
   ),
   Metric('psnr_video', 'PSNR of clips, dB', 'higher', 'As PSNR, over a whole clip at once.'),
+  Metric(
+    'warping_error_true_flow',
+    'warping error, true flow',
+    'lower',
+    f'As the warping error, with the exact optical flow of the data, of {_PAIRS}',
+    consistency=True,
+  ),
   Metric('ssim', 'SSIM', 'higher', f'Structural similarity of {_PAIRS}'),
   Metric('ssim_uniform', 'SSIM, uniform', 'higher', 'As SSIM, with a uniform window.'),
   Metric('lpips', 'LPIPS', 'lower', f'Distance in AlexNet features, of {_PAIRS}'),

@@ -51,8 +51,6 @@ def make_step(cfg: Config):
       video,
       label,
       guessed,
-      time_mixing=jnp.ones(len(video)),
-      align=jnp.ones(len(video)),
       root=root,
       step=state.step,
       decay=decay,
@@ -76,24 +74,23 @@ def train_bridge(cfg, nets, tx, net, draft, latents, video, step):
   return net.update(grads, tx, cfg.diffusion.ema_decay, step), guessed, {'bridge_loss': loss}
 
 
-def train_aligned(
-  cfg, nets, tx, net, video, label, latents, *, time_mixing, align, root, step, decay
-):
-  """One step of the denoiser with its aligner on rows where `align` `[B]` is 1."""
+def train_aligned(cfg, nets, tx, net, video, label, latents, *, root, step, decay):
+  """One step of the denoiser with its aligner on, on real clips; returns (net, metrics)."""
   b = len(video)
   keep = jax.random.uniform(rng.stream(root, 'aligner/latent_dropout', step), (b,))
   label = batches.dropped(
     label, cfg.diffusion.label_dropout, rng.stream(root, 'aligner/label_dropout', step)
   )
-  use_latents = align * (keep >= cfg.aligner.latent_dropout)
-  condition = Condition(label, jax.lax.stop_gradient(latents), use_latents, align)
+  use_latents = (keep >= cfg.aligner.latent_dropout).astype(jnp.float32)
+  on = jnp.ones(b)
+  condition = Condition(label, jax.lax.stop_gradient(latents), use_latents, align=on)
 
   def loss_fn(params):
     sown = {}
 
     def network(x, t):
       out, found = nets.denoiser.apply(
-        {'params': params}, x, t, condition, time_mixing, mutable='intermediates'
+        {'params': params}, x, t, condition, on, mutable='intermediates'
       )
       sown.update(found['intermediates'])
       return out

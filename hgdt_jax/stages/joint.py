@@ -6,7 +6,6 @@ bridge go on learning on real clips. No draft is ever paired with a real clip.
 """
 
 import jax
-import jax.numpy as jnp
 
 from hgdt_jax import rng
 from hgdt_jax.config import Config
@@ -63,11 +62,6 @@ def make_step(cfg: Config):
     bridge, guessed, bridge_metrics = aligner.train_bridge(
       cfg, nets, refiner_tx, state.nets['bridge'], draft, latents, video, state.step
     )
-    # Every other row is aligned, so that the network without its aligner stays a fair baseline;
-    # of the plain ones, some are independent frames, as in the stage `diffusion`.
-    row = jnp.arange(b)
-    align = (row % 2).astype(jnp.float32)
-    as_frames = (row % 2 == 0) & (row < round(cfg.diffusion.frames_share * b))
     denoiser, refiner = aligner.train_aligned(
       cfg,
       nets,
@@ -76,8 +70,6 @@ def make_step(cfg: Config):
       video,
       label,
       guessed,
-      time_mixing=1.0 - as_frames,
-      align=align,
       root=root,
       step=state.step,
       decay=cfg.diffusion.ema_decay,

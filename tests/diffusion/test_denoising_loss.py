@@ -55,6 +55,8 @@ def test_weights_are_the_published_ones():
   logsnr = jnp.array([-4.0, 0.0, 4.0])
   snr, s = np.exp(logsnr), np.exp(-logsnr / 2)
   np.testing.assert_allclose(LossWeight('min_snr').on_x0(logsnr), np.minimum(snr, 5), rtol=1e-5)
+  clipped = LossWeight('clipped_snr').on_x0(logsnr)
+  np.testing.assert_allclose(clipped, np.clip(snr, 1, 5), rtol=1e-5)
   edm = (s**2 + 0.25) / (s * 0.5) ** 2
   np.testing.assert_allclose(LossWeight('edm').on_x0(logsnr), edm, rtol=1e-5)
   sigmoid = snr / (1 + np.exp(logsnr - 2))

@@ -249,7 +249,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 """
   done = subprocess.run(
     [sys.executable, '-c', script, str(tmp_path)],
-    capture_output=True, text=True, timeout=60, cwd=pathlib.Path(__file__).parents[2],
+    capture_output=True, text=True, timeout=600, cwd=pathlib.Path(__file__).parents[2],
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   lines = dict(line.split(': ', 1) for line in done.stdout.splitlines())

@@ -79,7 +79,7 @@ def fuzz(good, work, count, timeout):
 
 
 def test_damaged_files_do_no_harm(good, tmp_path):
-  fuzz(good, tmp_path, 63, timeout=60)
+  fuzz(good, tmp_path, 63, timeout=600)
 
 
 @pytest.mark.slow

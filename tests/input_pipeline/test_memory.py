@@ -32,7 +32,7 @@ def peak(kind, path, count):
   """Peak memory of three epochs in a process of its own, in MB."""
   done = subprocess.run(
     [sys.executable, '-c', _EPOCHS, kind, str(path), str(count)],
-    cwd=ROOT, capture_output=True, text=True, timeout=600,
+    cwd=ROOT, capture_output=True, text=True, timeout=3000,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr[-2000:]
   return int(done.stdout.split()[-1]) / 1024

@@ -157,7 +157,7 @@ def test_the_command_line(tmp_path):
   done = subprocess.run(
     [sys.executable, '-m', 'input_pipeline.prepare', '--source=synthetic', f'--out={tmp_path}',
      '--size=8', '--frames=2', '--count=5', '--workers=2', '--shard_clips=2'],
-    cwd=ROOT, capture_output=True, text=True, timeout=120,
+    cwd=ROOT, capture_output=True, text=True, timeout=600,
   )  # fmt: skip
   assert done.returncode == 0, done.stderr
   assert '5 clips in train, 5 clips in test; no file left out' in done.stdout

@@ -82,6 +82,12 @@ def test_wrong_values_are_named(wrong, word):
     Sampling(**({'frames': 4} | wrong))
 
 
+def test_no_two_windows_are_the_same():
+  sampling = Sampling(4, windows=5)
+  assert [sampling.start(info(6), k) for k in range(sampling.clips(info(6)))] == [0, 1, 2]
+  assert sampling.clips(info(4)) == 1
+
+
 def test_a_folder_at_a_target_rate(tmp_path, clips):
   """The same motion from files of 50 and 25 frames a second, and a clip that is too short."""
   clips.write(tmp_path / 'fast.mkv', clips.numbered(40), fps=50)

@@ -9,7 +9,9 @@ torchmetrics = pytest.importorskip(
   'torchmetrics', reason='torchmetrics is not installed (extra: reference)'
 )
 torch = pytest.importorskip('torch', reason='torch is not installed (extra: reference)')
-pytest.importorskip('torchmetrics.image.fid', reason='torchmetrics lacks its image metrics')
+fid, inception, kid = (
+  pytest.importorskip(f'torchmetrics.image.{name}') for name in ('fid', 'inception', 'kid')
+)
 
 
 @pytest.fixture(scope='module')
@@ -42,16 +44,14 @@ def updated(metric, sets):
 
 
 def test_fid(sets, pixels):
-  metric = torchmetrics.image.fid.FrechetInceptionDistance(feature=pixels).set_dtype(torch.float64)
+  metric = fid.FrechetInceptionDistance(feature=pixels).set_dtype(torch.float64)
   a, b = (frechet.Moments.from_features(features(x)) for x in sets)
   want = float(updated(metric, sets))
   assert frechet.frechet_distance(a, b, 1) == pytest.approx(want, rel=1e-6)
 
 
 def test_kid(sets, pixels):
-  metric = torchmetrics.image.kid.KernelInceptionDistance(
-    feature=pixels, subsets=1, subset_size=len(sets[0])
-  )
+  metric = kid.KernelInceptionDistance(feature=pixels, subsets=1, subset_size=len(sets[0]))
   want = float(updated(metric, sets)[0])
   got = kernel.kernel_distance(features(sets[0]), features(sets[1]))
   assert got == pytest.approx(want, rel=1e-5)
@@ -59,7 +59,7 @@ def test_kid(sets, pixels):
 
 @pytest.mark.parametrize('splits', [1, 4])
 def test_inception_score(sets, pixels, splits):
-  metric = torchmetrics.image.inception.InceptionScore(feature=pixels, splits=splits)
+  metric = inception.InceptionScore(feature=pixels, splits=splits)
   metric.update(torch.from_numpy(sets[0]))
   torch.manual_seed(0)
   mean, std = (float(v) for v in metric.compute())

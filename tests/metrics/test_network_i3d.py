@@ -84,9 +84,10 @@ def test_published_weights_give_the_published_distance():
 
 
 @pytest.mark.parametrize(
-  ('frames', 'size', 'window', 'stride'), [(7, 9, 3, 1), (8, 14, 7, 2), (9, 14, 7, 2), (4, 5, 1, 1)]
+  ('frames', 'size', 'window', 'stride'),
+  [(7, 9, 3, 1), (2, 5, 3, 1), (8, 14, 7, 2), (9, 14, 7, 2), (4, 5, 1, 1)],
 )
-def test_convolution_over_joined_frames_is_the_3d_convolution(frames, size, window, stride):
+def test_convolution_by_frames_is_the_3d_convolution(frames, size, window, stride):
   rng = np.random.default_rng(0)
   x = jnp.asarray(rng.normal(size=(2, frames, size, size, 3)), jnp.float32)
   kernel = jnp.asarray(rng.normal(size=(window, window, window, 3, 4)), jnp.float32)

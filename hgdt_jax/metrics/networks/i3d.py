@@ -52,8 +52,8 @@ def build(arrays: dict[str, np.ndarray], layer: str):
   def features(variables, clips):
     return network.apply(variables, preprocess(clips))[layer]
 
-  on_cpu = jax.default_backend() == 'cpu'  # there one clip fills the cores and more only use memory
-  run = runner.make(features, params, 1 if on_cpu else 8, 5, (FEWEST_FRAMES, 1, 1))
+  on_cpu = jax.default_backend() == 'cpu'
+  run = runner.make(features, params, 4 if on_cpu else 16, 5, (FEWEST_FRAMES, 1, 1))
   protocol = {
     'network': 'I3D, Kinetics-400, batch norm epsilon 1e-3',
     'resize': f'bilinear {SIZE}x{SIZE}, half-pixel, no antialias, no crop',

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import pickle
 import zipfile
 
 import numpy as np
@@ -59,10 +60,14 @@ def _torch(path):
   script = zipfile.is_zipfile(path) and any(
     name.endswith('/constants.pkl') for name in zipfile.ZipFile(path).namelist()
   )
-  if script:
-    state = torch.jit.load(path, map_location='cpu').state_dict()
-  else:
-    state = torch.load(path, map_location='cpu', weights_only=True)
+  try:
+    if script:
+      state = torch.jit.load(path, map_location='cpu').state_dict()
+    else:
+      state = torch.load(path, map_location='cpu', weights_only=True)
+  except (pickle.UnpicklingError, RuntimeError) as error:
+    # The text of torch.load is a page, and advises to switch the protection off.
+    raise ValueError(f'{path}: torch does not read it as weights alone; not loaded') from error
   state = state.get('state_dict', state)
   return {
     name: tensor.detach().numpy() for name, tensor in state.items() if torch.is_tensor(tensor)

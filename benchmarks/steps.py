@@ -1,0 +1,50 @@
+"""Seconds a training step and seconds to compile it, of every stage of a preset.
+
+python benchmarks/steps.py --config=configs/hybrid.py:small --repeats=10
+"""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+from ml_collections import config_flags
+
+from hgdt_jax import config, sharding, trained
+from hgdt_jax.stages import STAGES
+
+_CONFIG = config_flags.DEFINE_config_file('config', 'configs/hybrid.py')
+_REPEATS = flags.DEFINE_integer('repeats', 10, 'Steps timed, after one that is not.', lower_bound=1)
+
+
+def main(_):
+  given = _CONFIG.value.to_dict()
+  given['data']['classes'] = 0  # no source is opened
+  cfg = config.build(config.Config, given)
+  mesh = sharding.make_mesh(cfg.mesh.data, cfg.mesh.fsdp)
+  shape = (cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
+  batch = {'video': jnp.zeros(shape, jnp.uint8), 'label': jnp.full(cfg.data.batch, -1)}
+  print(f'{jax.devices()[0].device_kind} x {jax.device_count()}, clips {shape}, {cfg.dtype}')
+  print('stage      compile s  step s   clips/s')
+  for stage, module in STAGES.items():
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, trained.abstract_state(cfg, stage, mesh))
+    begin = jax.jit(functools.partial(module.init, cfg), out_shardings=shardings)
+    state, root = begin(jax.random.key(0)), jax.random.key(1)
+    start = time.monotonic()
+    step = jax.jit(module.make_step(cfg), donate_argnums=0, out_shardings=(shardings, None))
+    step = step.lower(state, batch, root).compile()
+    compiled = time.monotonic()
+    state, _ = step(state, batch, root)
+    jax.block_until_ready(state)
+    began = time.monotonic()
+    for _ in range(_REPEATS.value):
+      state, _ = step(state, batch, root)
+    jax.block_until_ready(state)
+    seconds = (time.monotonic() - began) / _REPEATS.value
+    rate = cfg.data.batch / seconds
+    print(f'{stage:10s} {compiled - start:9.1f} {seconds:7.3f} {rate:9.1f}', flush=True)
+
+
+if __name__ == '__main__':
+  app.run(main)
