@@ -8,6 +8,18 @@ import sys
 from collections.abc import Callable
 
 from absl import app, flags, logging
+from ml_collections import config_flags
+
+
+def config_flag(name: str, default: str, help_text: str):
+  """Defines a flag that names a config file; fields are set as `--name.a.b=value`.
+
+  ml_collections looks at the overrides while the flag is defined, so a wrong one fails here.
+  """
+  try:
+    return config_flags.DEFINE_config_file(name, default, help_text, lock_config=True)
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    sys.exit(_say(f'--{name}: no such field, or not of its type: {error}', 2))
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -6,15 +6,13 @@ python -m hgdt_jax.main --config=configs/hybrid.py --workdir=DIR [--config.gan.s
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from hgdt_jax import cli
 
-_CONFIG = config_flags.DEFINE_config_file(
+_CONFIG = cli.config_flag(
   'config',
   str(pathlib.Path(__file__).resolve().parents[1] / 'configs' / 'hybrid.py'),
   'Recipe, FILE or FILE:PRESET; every field can be set as --config.a.b=value.',
-  lock_config=True,
 )
 _WORKDIR = flags.DEFINE_string(
   'workdir', 'runs/hybrid', 'Everything is written here; resumed from.'

@@ -41,11 +41,13 @@ def _smallest():
     'checkpoint': dict(every=2, keep=3),
     'evaluation': dict(clips=8, batch=8, flow_clips=2, taus=(0.5,), evaluations=(2,)),
     'diffusion': dict(warmup=1),
+    'hybrid': dict(tau=0.5, steps=1),
   }
   for section, values in changes.items():
     given[section] |= values
   for stage in config.STAGES:
     given[stage]['steps'] = 2
+  given['diffusion']['steps'] = 6  # the first layers move only after the last
   given['log_every'] = 1
   return given
 

