@@ -105,6 +105,9 @@ class LossWeight:
     return self.on_x0(schedule.logsnr(t)) / parameterization.error_scale(t, schedule)
 
 
+UNIFORM_TIMES, UNIFORM_WEIGHT = TimeDistribution(), LossWeight()
+
+
 def diffusion_loss(
   network: Network,
   x0: Array,
@@ -112,8 +115,8 @@ def diffusion_loss(
   *,
   schedule: Schedule,
   parameterization: Parameterization,
-  times: TimeDistribution = TimeDistribution(),
-  weight: LossWeight = LossWeight(),
+  times: TimeDistribution = UNIFORM_TIMES,
+  weight: LossWeight = UNIFORM_WEIGHT,
   noise: Noise = IID,
 ) -> tuple[Array, dict[str, Array]]:
   """Weighted mean squared error of the network's output for clips x0 [B, T, H, W, C] in [-1, 1].
