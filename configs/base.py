@@ -10,7 +10,8 @@ def get_config() -> ml_collections.ConfigDict:
   """64x64, 16 frames, one accelerator."""
   config = ml_collections.ConfigDict()
   config.seed = 0
-  config.stages = ('gan', 'diffusion', 'aligner', 'joint')  # those that run, in this order
+  # Those that run, in this order; 'fewstep', after them, trains the refiner to take long steps.
+  config.stages = ('gan', 'diffusion', 'aligner', 'joint')
   config.dtype = 'float32'  # of convolutions and matrix products; parameters stay float32
   config.log_every = 10  # steps between two rows of metrics.jsonl
 
@@ -107,6 +108,14 @@ def get_config() -> ml_collections.ConfigDict:
   joint.steps = 10_000
   joint.learning_rate = 5e-5  # of generator and critics; objective and penalties are those of `gan`
   joint.denoiser_learning_rate = 3e-5  # of denoiser, aligner and bridge
+
+  config.fewstep = fewstep = ml_collections.ConfigDict()
+  fewstep.steps = 10_000
+  fewstep.learning_rate = 2e-5  # of the denoiser; objective and penalties are those of `gan`
+  fewstep.critic_learning_rate = 1e-4
+  fewstep.walk = 4  # trained for walks from tau of 1 to so many steps
+  fewstep.denoising_weight = 1.0  # of the squared error of the predicted clip
+  fewstep.ema_decay = 0.999
 
   config.hybrid = hybrid = ml_collections.ConfigDict()
   hybrid.tau = 0.5  # noise level to which a draft is diffused before it is refined

@@ -11,8 +11,9 @@ from typing import Any
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
-STAGES = ('gan', 'diffusion', 'aligner', 'joint')
-METHODS = ('gan', 'diffusion_frames', 'diffusion', 'hybrid')
+STAGES = ('gan', 'diffusion', 'aligner', 'joint', 'fewstep')
+METHODS = ('gan', 'diffusion_frames', 'diffusion', 'hybrid', 'hybrid_fewstep')
+SAMPLERS = ('ddpm', 'ddim', 'dpmpp_2m', 'dpmpp_2m_sde', 'heun', 'euler')
 
 
 def build(cls, given: Mapping[str, Any], path: str = 'config'):
@@ -252,6 +253,23 @@ class Joint:
 
 
 @dataclasses.dataclass(frozen=True)
+class Fewstep:
+  steps: int
+  learning_rate: float
+  critic_learning_rate: float
+  walk: int
+  denoising_weight: float
+  ema_decay: float
+
+  def problems(self):
+    yield from _at_least(1, self, 'steps', 'walk')
+    yield from _at_least(0.0, self, 'denoising_weight')
+    yield from _between(0.0, 0.99999, self, 'ema_decay')
+    if self.critic_learning_rate <= 0:
+      yield f'critic_learning_rate={self.critic_learning_rate}: must be above 0'
+
+
+@dataclasses.dataclass(frozen=True)
 class Hybrid:
   tau: float
   steps: int
@@ -262,8 +280,7 @@ class Hybrid:
     yield from _at_least(1, self, 'steps')
     if not 0 < self.tau < 1:
       yield f'tau={self.tau}: must lie between 0 (the plain GAN) and 1 (plain diffusion)'
-    samplers = ('ddpm', 'ddim', 'dpmpp_2m', 'dpmpp_2m_sde', 'heun', 'euler')
-    yield from _one_of(samplers, self, 'sampler')
+    yield from _one_of(SAMPLERS, self, 'sampler')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,8 +298,8 @@ class Evaluation:
     yield from _at_least(1, self, 'batch', 'flow_clips')
     if any(not 0 < tau < 1 for tau in self.taus):
       yield f'taus={self.taus}: each must lie between 0 and 1'
-    if any(not isinstance(n, int) or n < 2 for n in self.evaluations):
-      yield f'evaluations={self.evaluations}: each must be a whole number from 2'
+    if any(not isinstance(n, int) or n < 1 for n in self.evaluations):
+      yield f'evaluations={self.evaluations}: each must be a whole number from 1'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,6 +319,7 @@ class Config:
   diffusion: Diffusion
   aligner: AlignerStage
   joint: Joint
+  fewstep: Fewstep
   hybrid: Hybrid
   evaluation: Evaluation
 
@@ -309,7 +327,7 @@ class Config:
     yield from _at_least(0, self, 'seed')
     yield from _at_least(1, self, 'log_every')
     yield from _one_of(('float32', 'bfloat16'), self, 'dtype')
-    for section in ('gan', 'diffusion', 'aligner', 'joint'):
+    for section in STAGES:
       if getattr(self, section).learning_rate <= 0:
         yield f'{section}.learning_rate={getattr(self, section).learning_rate}: must be above 0'
     yield from self._stage_problems()
@@ -319,7 +337,7 @@ class Config:
     in_order = [s for s in STAGES if s in self.stages]
     if not self.stages or list(self.stages) != in_order:
       yield f'stages={self.stages}: want some of {STAGES}, in that order'
-    for stage in ('aligner', 'joint'):
+    for stage in ('aligner', 'joint', 'fewstep'):
       needed = itertools.takewhile(lambda s, stage=stage: s != stage, STAGES)
       if stage in self.stages and (missing := [s for s in needed if s not in self.stages]):
         yield f'stages={self.stages}: {stage} starts from {", ".join(missing)}; add it'

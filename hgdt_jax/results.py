@@ -1,4 +1,4 @@
-"""The four methods side by side: drawn from one model with the same seeds, scored, written down."""
+"""All methods side by side: drawn from one model with the same seeds, scored, written down."""
 
 import json
 import os
@@ -9,10 +9,11 @@ import numpy as np
 
 from hgdt_jax.metrics import protocol, score, temporal
 from hgdt_jax.sampling import clips
-from hgdt_jax.trained import Trained
+from hgdt_jax.trained import DRAFTED, Trained
 
 SHOWN = 16  # clips of each method that are written as files
 _SETS = ('frechet_random_conv3d', 'temporal_flickering', 'motion_ratio')
+_CURVES = ('frechet_random_conv3d', 'motion_ratio')
 _TRUE_FLOW = 'warping_error_true_flow'
 
 
@@ -84,9 +85,14 @@ def _row(cfg, method, real, fake, more, evaluations=0, seconds=None):
   facts = {'split': 'test', 'stride': cfg.data.stride, 'seed': cfg.seed}
   weights = cfg.evaluation.weights or None
   scores = score.score_clips(real, fake, (*_SETS, *cfg.evaluation.metrics), weights, **facts)
-  few = cfg.evaluation.flow_clips  # estimating a flow is slow
-  scores |= score.score_clips(real[:few], fake[:few], ('warping_error',), **facts)
+  scores |= _warping(cfg, real, fake, **facts)
   return protocol.results_row(method, scores | more, evaluations, seconds)
+
+
+def _warping(cfg, real, fake, **facts):
+  """Of the first clips only: estimating a flow is slow."""
+  few = cfg.evaluation.flow_clips
+  return score.score_clips(real[:few], fake[:few], ('warping_error',), **facts)
 
 
 def _refined_scores(trained, method, held_out, flows):
@@ -116,18 +122,25 @@ def _curves(trained, held_out):
   cfg, label = trained.cfg, held_out['label']
 
   def point(method, steps, tau):
-    video, _ = _draw(trained, method, label, steps, tau)
-    scores = score.score_clips(held_out['video'], video, ('frechet_random_conv3d', 'motion_ratio'))
-    values = {name: one.value for name, one in scores.items()}
-    return {'network_evaluations': trained.evaluations(method, steps), 'metrics': values}
+    video, seconds = _draw(trained, method, label, steps, tau)
+    scores = score.score_clips(held_out['video'], video, _CURVES)
+    scores |= _warping(cfg, held_out['video'], video)
+    return {
+      'network_evaluations': trained.evaluations(method, steps),
+      'seconds_per_clip': seconds,
+      'metrics': {name: one.value for name, one in scores.items()},
+    }
 
   curves = {'tau': [], 'network_evaluations': []}
   if 'hybrid' in trained.methods:
     for tau in cfg.evaluation.taus:
       curves['tau'].append({'tau': tau} | point('hybrid', cfg.hybrid.steps, tau))
-  for method in ('diffusion', 'hybrid'):
-    if method in trained.methods:
-      for evaluations in cfg.evaluation.evaluations:
+  for method in ('diffusion', 'hybrid', 'hybrid_fewstep'):
+    if method not in trained.methods:
+      continue
+    least = 2 if method in DRAFTED else 1  # a draft alone is the GAN's row
+    for evaluations in cfg.evaluation.evaluations:
+      if evaluations >= least:
         found = point(method, trained.steps(method, evaluations), cfg.hybrid.tau)
         curves['network_evaluations'].append({'method': method} | found)
   return curves

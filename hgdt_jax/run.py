@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
 from hgdt_jax.stages import STAGES
+from input_pipeline import video_files
+from input_pipeline.clip import BadClip
 
 # A resumed run may ask for more or other of these; all else decides what is trained.
 _MAY_CHANGE = (
@@ -120,23 +122,35 @@ def sample(
   *,
   method: str,
   num: int,
-  steps: int,
-  tau: float,
-  frames: int,
-  seed: int,
-  label: int,
-  clip_format: str,
+  steps: int = 0,
+  tau: float = 0.0,
+  sampler: str = '',
+  guidance: float | None = None,
+  frames: int = 0,
+  seed: int = 0,
+  label: int = -1,
+  condition: pathlib.Path | None = None,
+  at: Sequence[int] = (),
+  clip_format: str = 'mp4',
 ) -> None:
-  """Writes `num` clips drawn by `method` from the model in `workdir`.
+  """Writes `num` clips drawn by `method` from the model in `workdir`; 0 and '' mean as trained for.
+
+  Args:
+    condition: an image, a clip or a folder of frames, whose first frames the clips are to contain.
+    at: the numbers they have in the clips, from 0; none: from 0 on, as many as there are.
 
   Raises:
-    ValueError: the method needs a stage that was not trained, or there is no such label.
-    FileNotFoundError: `workdir` holds no trained model.
+    ValueError: the method needs a stage that was not trained, there is no such label, or the given
+      frames do not fit.
+    FileNotFoundError: `workdir` holds no trained model, or `condition` is not there.
   """
   model = trained.Trained.load(workdir)
   cfg = model.cfg
   if label >= max(cfg.data.classes, 0):
     raise ValueError(f'--label={label}: the model knows {cfg.data.classes} classes, from 0')
+  if guidance is not None and label < 0:
+    raise ValueError(f'--guidance={guidance}: towards which class? Give --label too')
+  known = _known(condition, at, cfg) if condition else None
   labels, size, drawn = np.full(num, label), cfg.evaluation.batch, []
   for i in range(0, num, size):
     rows = np.resize(labels[i : i + size], size)  # whole batches: one compilation
@@ -148,10 +162,26 @@ def sample(
         steps=steps or cfg.hybrid.steps,
         tau=tau or cfg.hybrid.tau,
         frames=frames,
+        sampler=sampler,
+        guidance=guidance,
+        known=known,
       )
     )
   clips.write_clips(np.concatenate(drawn)[:num], out, cfg.data.fps, clip_format)
   print(f'{num} clips in {out}')
+
+
+def _known(path, at, cfg):
+  """The frames that a clip is to contain, from a file."""
+  if not path.exists():
+    raise FileNotFoundError(f'--condition={path}: no such file or folder')
+  try:
+    info = video_files.probe(path)
+    at = tuple(at) or tuple(range(info.frames))
+    pixels = video_files.read(path, range(len(at)), cfg.data.size, info)
+  except BadClip as error:
+    raise ValueError(f'--condition={path}: {error}') from error
+  return trained.Known(pixels, at)
 
 
 def _check_devices(cfg):

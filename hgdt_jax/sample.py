@@ -7,19 +7,32 @@ import pathlib
 
 from absl import flags
 
-from hgdt_jax import cli
+from hgdt_jax import cli, config
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run to sample from.', required=True)
 _OUT = flags.DEFINE_string('out', None, 'Folder the clips are written to.', required=True)
 _NUM = flags.DEFINE_integer('num', 16, 'Clips.', lower_bound=1)
-_METHOD = flags.DEFINE_enum(
-  'method', 'hybrid', ['gan', 'diffusion_frames', 'diffusion', 'hybrid'], 'Way to sample.'
+_METHOD = flags.DEFINE_enum('method', 'hybrid', config.METHODS, 'Way to sample.')
+_STEPS = flags.DEFINE_integer('steps', 0, 'Of the denoiser; 0: as configured.', lower_bound=0)
+_TAU = flags.DEFINE_float('tau', 0.0, 'Noise level of the draft; 0: as configured.', 0.0, 1.0)
+_SAMPLER = flags.DEFINE_enum(
+  'sampler', '', ['', *config.SAMPLERS], 'How noise is walked down; as configured if empty.'
 )
-_STEPS = flags.DEFINE_integer('steps', 0, 'Of the denoiser; 0: as trained for.', lower_bound=0)
-_TAU = flags.DEFINE_float('tau', 0.0, 'Noise level of the draft; 0: as trained for.', 0.0, 1.0)
-_FRAMES = flags.DEFINE_integer('frames', 0, 'Of a clip; 0: as trained on.', lower_bound=0)
+_GUIDANCE = flags.DEFINE_float(
+  'guidance', None, 'Scale of classifier-free guidance towards --label; none if not given.'
+)
+_FRAMES = flags.DEFINE_integer(
+  'frames', 0, 'Of a clip; 0: as trained on. More are made in overlapping windows.', lower_bound=0
+)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of codes and noise.', lower_bound=0)
 _LABEL = flags.DEFINE_integer('label', -1, 'Class of all clips; -1: none given.', lower_bound=-1)
+_CONDITION = flags.DEFINE_string(
+  'condition', '', 'Image, clip or folder of frames that the clips contain; --method=diffusion.'
+)
+flags.DEFINE_alias('image', 'condition')
+_AT = flags.DEFINE_list(
+  'at', [], 'Where the frames of --condition stand, from 0; from the first on if empty.'
+)
 _FORMAT = flags.DEFINE_enum('format', 'mp4', ['mp4', 'gif', 'png'], 'png: folders of frames.')
 
 
@@ -33,11 +46,20 @@ def main():
     num=_NUM.value,
     steps=_STEPS.value,
     tau=_TAU.value,
+    sampler=_SAMPLER.value,
+    guidance=_GUIDANCE.value,
     frames=_FRAMES.value,
     seed=_SEED.value,
     label=_LABEL.value,
+    condition=pathlib.Path(_CONDITION.value) if _CONDITION.value else None,
+    at=[int(number) for number in _AT.value],
     clip_format=_FORMAT.value,
   )
+
+
+@flags.validator('at', 'want whole numbers from 0, separated by commas')
+def _whole_numbers(at):
+  return all(number.isdecimal() for number in at)
 
 
 if __name__ == '__main__':

@@ -40,15 +40,20 @@ def fit(
   """
   first = int(state.step)
   rate, guard = _Rate(), FiniteGuard()
-  with writer.Progress(stage, steps, first) as progress, writer.Lagged([*writers, guard]) as log:
+  with (
+    writer.Progress(stage, steps, first) as progress,
+    writer.Lagged([*writers, guard], rate) as log,
+  ):
     for i in range(first, steps):  # i = updates already done
       batch = next(batches)
       state, metrics = step_fn(state, sharding.put(batch, mesh), root)
+      log.flush()  # the row of the step before, if there is one
       done = i + 1
       progress.update(done)
       if done % log_every == 0 or done == steps:
         guard.expect(done, batch['id'])
-        log(stage, done, metrics | rate(done, len(batch['id']) * jax.process_count()))
+        rate.rows = len(batch['id']) * jax.process_count()
+        log(stage, done, metrics)
       if done % save_every == 0 or done == steps:
         log.flush()  # what is not finite is found before it is saved
         checkpoints.save(state, batches.get_state())
@@ -76,14 +81,15 @@ class FiniteGuard:
 
 
 class _Rate:
-  """Examples per second since the last call; the first, which holds a compilation, has none."""
+  """Examples per second between two rows; the first, which holds a compilation, has none."""
 
   def __init__(self):
+    self.rows = 0  # of a batch, over all processes
     self._last = None
 
-  def __call__(self, step, rows):
+  def __call__(self, step):
     now, last = time.monotonic(), self._last
     self._last = (now, step)
     if last is None or now == last[0]:
       return {}
-    return {'examples_per_second': rows * (step - last[1]) / (now - last[0])}
+    return {'examples_per_second': self.rows * (step - last[1]) / (now - last[0])}

@@ -1,9 +1,10 @@
-"""A trained model: configuration and weights of a workdir, and the four ways to sample."""
+"""A trained model: configuration and weights of a workdir, and the ways to sample from it."""
 
 import functools
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ import numpy as np
 
 from hgdt_jax import config, rng, sharding
 from hgdt_jax.checkpoint import Checkpoints
+from hgdt_jax.diffusion import guidance as guide
+from hgdt_jax.diffusion.long_clips import windowed
 from hgdt_jax.diffusion.parameterization import denoise_fn
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.sampling import hybrid
@@ -55,12 +58,21 @@ def read_config(workdir: pathlib.Path) -> config.Config:
   return config.build(config.Config, json.loads(path.read_text())['config'])
 
 
+DRAFTED = ('gan', 'hybrid', 'hybrid_fewstep')  # methods that begin with the generator
+
+
+class Known(NamedTuple):
+  """Frames that a clip is to contain: pixels uint8 `[K, H, W, C]`, and where, K numbers from 0."""
+
+  pixels: np.ndarray
+  frames: tuple[int, ...]
+
+
 class Trained:
   """Draws clips. All methods draw from the same codes and noise for the same seed.
 
   Attributes:
     cfg: the configuration.
-    recipe: how noise levels are walked down; the default of every call.
     methods: the ways to sample that the finished stages allow.
   """
 
@@ -69,22 +81,25 @@ class Trained:
     self.cfg, self._mesh = cfg, mesh
     # The single models are taken from the stages that trained them for themselves, the hybrid from
     # the last: its generator need only be right down to tau, and would be a poor GAN.
-    last = {}
-    for stage in config.STAGES:
-      last |= weights.get(stage, {})
-    self._alone = weights.get('gan', {}) | weights.get('diffusion', {})
-    self._together = last
-    self._aligned = 'bridge' in last
-    self.recipe = hybrid.Recipe(
-      denoising.schedule(cfg), denoising.frame_noise(cfg), cfg.hybrid.sampler, cfg.hybrid.spacing
-    )
+    alone = weights.get('gan', {}) | weights.get('diffusion', {})
+    together = {}
+    for stage in ('gan', 'diffusion', 'aligner', 'joint'):
+      together |= weights.get(stage, {})
+    self._of = {
+      'gan': alone,
+      'diffusion_frames': alone,
+      'diffusion': alone,
+      'hybrid': together,
+      'hybrid_fewstep': together | weights['fewstep'] if 'fewstep' in weights else {},
+    }
     needs = {
       'gan': {'generator'},
       'diffusion_frames': {'denoiser'},
       'diffusion': {'denoiser'},
       'hybrid': {'generator', 'denoiser'},
+      'hybrid_fewstep': {'generator', 'denoiser', 'bridge'},
     }
-    self.methods = tuple(m for m in config.METHODS if needs[m] <= self._networks_of(m).keys())
+    self.methods = tuple(m for m in config.METHODS if needs[m] <= self._of[m].keys())
 
   @classmethod
   def load(cls, workdir: pathlib.Path) -> 'Trained':
@@ -100,73 +115,147 @@ class Trained:
       raise FileNotFoundError(f'{workdir}/checkpoints is empty: train first')
     return cls(cfg, {s: stage_weights(workdir, cfg, s, mesh) for s in done}, mesh)
 
+  def recipe(self, method: str, sampler: str = '') -> hybrid.Recipe:
+    """How a method walks the noise levels down; `sampler` overrides the configured one."""
+    # Few-step training draws from the posterior, so its sampler does.
+    configured = 'ddpm' if method == 'hybrid_fewstep' else self.cfg.hybrid.sampler
+    return hybrid.Recipe(
+      denoising.schedule(self.cfg),
+      denoising.frame_noise(self.cfg),
+      sampler or configured,
+      self.cfg.hybrid.spacing,
+    )
+
   def evaluations(self, method: str, steps: int) -> int:
     """Network evaluations a clip: the generator's one, and the denoiser's."""
-    drafted = method in ('gan', 'hybrid')
-    return drafted + (0 if method == 'gan' else self.recipe.evaluations(steps))
+    refined = 0 if method == 'gan' else self.recipe(method).evaluations(steps)
+    return (method in DRAFTED) + refined
 
   def steps(self, method: str, evaluations: int) -> int:
-    """Steps of a method that spend at most that many network evaluations."""
-    return self.recipe.steps(evaluations - (method == 'hybrid'))
+    """Steps of a method that spend at most that many network evaluations, at least 1."""
+    return self.recipe(method).steps(max(1, evaluations - (method in DRAFTED)))
 
-  def draw(self, method: str, label, seed: int, *, steps: int, tau: float, frames: int = 0):
+  def draw(
+    self,
+    method: str,
+    label,
+    seed: int,
+    *,
+    steps: int,
+    tau: float,
+    frames: int = 0,
+    sampler: str = '',
+    guidance: float | None = None,
+    known: Known | None = None,
+  ):
     """uint8 clips `[N, T, H, W, C]`, one for each of `label` `[N]` (-1: none), as numpy.
 
     Args:
       method: one of `methods`.
       seed: which codes and noise; equal for all methods.
       steps: of the denoiser; unused by 'gan'.
-      tau: noise level that drafts are diffused to; 'hybrid' only.
-      frames: T; 0 for the number trained on.
+      tau: noise level that drafts are diffused to; unused without a draft.
+      frames: T; 0 for the number trained on. Longer clips are denoised in overlapping windows.
+      sampler: one of `SAMPLERS`; '' for the configured one.
+      guidance: scale of classifier-free guidance towards the label; None for none.
+      known: frames that the clips are to contain.
+
+    Raises:
+      ValueError: the method is not one of `methods`, or cannot do what is asked.
     """
+    frames = frames or self.cfg.data.frames
+    self._check(method, frames, guidance, known)
+    key, label = jax.random.key(seed), self._rows(label)
+    latents, t_start, mixing = None, 1.0, jnp.ones(len(label))
+    if method in DRAFTED:
+      clip, latents = self._draft(self._of[method]['generator'], key, label, frames)
+      if method == 'gan':
+        return self._fetch(clip)
+      start, t_start = self._truncate(clip, key, tau), tau
+    else:
+      size = self.cfg.data.size
+      start = self._start(key, (len(label), frames, size, size, networks.CHANNELS))
+      mixing *= method == 'diffusion'
+    recipe, given = self.recipe(method, sampler), self._known(known, frames)
+    return self._walk(
+      method, recipe, start, t_start, key, label, latents, mixing, steps, guidance, given
+    )
+
+  def refine(self, method: str, video, label, seed: int, *, steps: int, tau: float):
+    """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.
+
+    The hybrids refine with the aligner and the latents that the bridge sees in the clips.
+    """
+    key, label = jax.random.key(seed), self._rows(label)
+    clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
+    latents, mixing = None, jnp.full(len(label), float(method != 'diffusion_frames'))
+    if method in DRAFTED and 'bridge' in self._of[method]:
+      latents = self._guess(self._of[method]['bridge'], clip)
+    start, recipe = self._truncate(clip, key, tau), self.recipe(method)
+    return self._walk(method, recipe, start, tau, key, label, latents, mixing, steps)
+
+  def _check(self, method, frames, guidance, known):
     if method not in self.methods:
       raise ValueError(
         f'method {method!r} cannot be sampled here; the trained stages allow '
         f'{", ".join(self.methods)}'
       )
-    key, label = jax.random.key(seed), self._rows(label)
-    frames = frames or self.cfg.data.frames
-    if method in ('gan', 'hybrid'):
-      generator = self._networks_of(method)['generator']
-      clip, latents = self._draft(generator, key, label, frames)
-    if method == 'gan':
-      return self._fetch(clip)
-    if method == 'hybrid':
-      return self._refined(clip, latents, label, key, steps, tau)
-    shape = (len(label), frames, self.cfg.data.size, self.cfg.data.size, networks.CHANNELS)
-    start = self._start(key, shape)
-    mixing = jnp.full(len(label), float(method == 'diffusion'))
-    return self._fetch(self._walk(method, start, 1.0, key, label, None, mixing, steps))
+    if guidance is not None and not self.cfg.data.classes:
+      raise ValueError('guidance is towards a label, and this model was trained without classes')
+    if known is None:
+      return
+    if method != 'diffusion':
+      raise ValueError(
+        f'method {method!r} cannot contain given frames, which its draft, or its other frames, '
+        'know nothing of; use diffusion'
+      )
+    if outside := [i for i in known.frames if not 0 <= i < frames]:
+      raise ValueError(f'frame {outside[0]} is given, but clips have the frames 0 to {frames - 1}')
 
-  def refine(self, method: str, video, label, seed: int, *, steps: int, tau: float):
-    """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.
+  def _known(self, known, frames):
+    """(clip `[1, T, H, W, C]` in [-1, 1], mask `[1, T]`), or None."""
+    if known is None:
+      return None
+    size = self.cfg.data.size
+    clip = np.zeros((1, frames, size, size, networks.CHANNELS), np.float32)
+    mask = np.zeros((1, frames), bool)
+    clip[0, list(known.frames)] = known.pixels / 127.5 - 1.0
+    mask[0, list(known.frames)] = True
+    return clip, mask
 
-    'hybrid' refines with the aligner and the latents that the bridge sees in the clips.
-    """
-    key, label = jax.random.key(seed), self._rows(label)
-    clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
-    if method == 'hybrid':
-      latents = self._guess(self._together['bridge'], clip) if self._aligned else None
-      return self._refined(clip, latents, label, key, steps, tau)
-    start = self._truncate(clip, key, tau)
-    mixing = jnp.full(len(label), float(method == 'diffusion'))
-    return self._fetch(self._walk(method, start, tau, key, label, None, mixing, steps))
+  def _walk(
+    self,
+    method,
+    recipe,
+    start,
+    t_start,
+    key,
+    label,
+    latents,
+    mixing,
+    steps,
+    guidance=None,
+    known=None,
+  ):
+    # Without the stages that train them, latents and aligner mean nothing to the denoiser.
+    latents = latents if 'bridge' in self._of[method] else None
+    clip = self._program(
+      self._of[method]['denoiser'],
+      start,
+      t_start,
+      rng.stream(key, 'sample/walk'),
+      label,
+      latents,
+      mixing,
+      guidance,
+      known,
+      recipe=recipe,
+      steps=steps,
+    )
+    return self._fetch(clip)
 
-  def _refined(self, clip, latents, label, key, steps, tau):
-    start = self._truncate(clip, key, tau)
-    latents = latents if self._aligned else None
-    ones = jnp.ones(len(label))
-    return self._fetch(self._walk('hybrid', start, tau, key, label, latents, ones, steps))
-
-  def _networks_of(self, method):
-    return self._together if method == 'hybrid' else self._alone
-
-  def _walk(self, method, start, t_start, key, label, latents, mixing, steps):
-    key = rng.stream(key, 'sample/walk')
-    weights = self._networks_of(method)['denoiser']
-    return self._program(weights, start, t_start, key, label, latents, mixing, steps=steps)
-
-  # Each program is compiled once for a number of clips and steps, whatever seed, tau and label.
+  # Each program is compiled once for a number of clips and steps, whatever seed, tau, label and
+  # guidance scale.
 
   @functools.cached_property
   def _networks(self):
@@ -188,35 +277,60 @@ class Trained:
 
   @functools.cached_property
   def _truncate(self):
+    recipe = self.recipe('hybrid')
+
     def program(clip, key, tau):
-      return hybrid.truncate(self.recipe, clip, rng.stream(key, 'sample/noise'), tau)
+      return hybrid.truncate(recipe, clip, rng.stream(key, 'sample/noise'), tau)
 
     return jax.jit(program)
 
   @functools.cached_property
   def _start(self):
+    recipe = self.recipe('diffusion')
+
     def program(key, shape):
-      return hybrid.pure_noise(self.recipe, rng.stream(key, 'sample/noise'), shape)
+      return hybrid.pure_noise(recipe, rng.stream(key, 'sample/noise'), shape)
 
     return jax.jit(program, static_argnames='shape')
 
   @functools.cached_property
   def _program(self):
-    denoiser, recipe = self._networks.denoiser, self.recipe
+    def program(
+      weights, start, t_start, key, label, latents, mixing, guidance, known, *, recipe, steps
+    ):
+      def towards(label):
+        return self._denoise(weights, label, latents, mixing, start.shape[1], recipe)
 
-    def program(weights, start, t_start, key, label, latents, mixing, steps):
-      condition = Condition.plain(label, start.shape[1], self.cfg.generator.latent_size)
-      if latents is not None:
-        ones = jnp.ones(len(label))
-        condition = Condition(label, latents, use_latents=ones, align=ones)
-
-      def network(x, t):
-        return denoiser.apply({'params': weights}, x, t, condition, mixing)
-
-      denoise = denoise_fn(network, denoising.prediction(self.cfg), recipe.schedule)
+      denoise = towards(label)
+      if guidance is not None:
+        nobody = jnp.full_like(label, -1)
+        denoise = guide.classifier_free(denoise, towards(nobody), guidance, recipe.schedule)
+      if known is not None:
+        noise = recipe.noise(rng.stream(key, 'known'), start.shape)
+        denoise = guide.condition_on_frames(denoise, *known, noise, recipe.schedule)
       return hybrid.walk(recipe, denoise, start, key, steps=steps, t_start=t_start)
 
-    return jax.jit(program, static_argnames='steps')
+    return jax.jit(program, static_argnames=('recipe', 'steps'))
+
+  def _denoise(self, weights, label, latents, mixing, frames, recipe):
+    """The denoiser as a denoise function of clips of `frames` frames."""
+    window = self.cfg.data.frames
+
+    def at(first):
+      """Of the frames from `first`."""
+      length = min(frames, window)
+      condition = Condition.plain(label, length, self.cfg.generator.latent_size)
+      if latents is not None:
+        part = jax.lax.dynamic_slice_in_dim(latents, first, length, axis=1)
+        ones = jnp.ones(len(label))
+        condition = Condition(label, part, use_latents=ones, align=ones)
+
+      def network(x, t):
+        return self._networks.denoiser.apply({'params': weights}, x, t, condition, mixing)
+
+      return denoise_fn(network, denoising.prediction(self.cfg), recipe.schedule)
+
+    return at(0) if frames <= window else windowed(at, window, window // 2)
 
   @functools.cached_property
   def _to_pixels(self):

@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TextIO
 
 # jax is imported where it is used: the report reads rows on machines without a device.
@@ -94,23 +94,39 @@ class TensorBoard:
 
 
 class Lagged:
-  """Writes a step's metrics when the next step's arrive, so that no step waits for the device.
+  """Writes a step's metrics once the next step was dispatched, so that the device never waits.
 
-  Called with metrics of step n after step n + 1 was dispatched they are ready or nearly so. Call
-  `flush` (or leave the `with` block, without an exception) after the last step.
+  Call it with the metrics of step n, and `flush` after the dispatch of step n + 1, when they are
+  ready or nearly so; leaving the `with` block without an exception flushes too.
+
+  Args:
+    writers: each gets every row.
+    measured: called with the step when its metrics are there; what it returns joins them.
   """
 
-  def __init__(self, writers: Sequence[Writer]):
-    self._writers = writers
+  def __init__(
+    self,
+    writers: Sequence[Writer],
+    measured: Callable[[int], Mapping[str, float]] = lambda step: {},
+  ):
+    self._writers, self._measured = writers, measured
     self._held: tuple[str, int, Mapping[str, Any]] | None = None
 
   def __call__(self, stage: str, step: int, metrics: Mapping[str, Any]) -> None:
-    held, self._held = self._held, (stage, step, metrics)
-    self._write(held)
+    self.flush()
+    self._held = stage, step, metrics
 
   def flush(self) -> None:
     held, self._held = self._held, None
-    self._write(held)
+    if held is None:
+      return
+    import jax
+
+    stage, step, metrics = held
+    values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
+    values |= self._measured(step)
+    for writer in self._writers:
+      writer.write(stage, step, values)
 
   def __enter__(self) -> 'Lagged':
     return self
@@ -118,16 +134,6 @@ class Lagged:
   def __exit__(self, kind, *exception) -> None:
     if kind is None:  # what failed is told, not what the held step would fail with
       self.flush()
-
-  def _write(self, held) -> None:
-    if held is None:
-      return
-    import jax
-
-    stage, step, metrics = held
-    values = {name: float(value) for name, value in jax.device_get(dict(metrics)).items()}
-    for writer in self._writers:
-      writer.write(stage, step, values)
 
 
 class Progress:

@@ -1,4 +1,4 @@
-"""A folder of frames, in natural order of their names."""
+"""A folder of frames, in natural order of their names; or one image, a clip of one frame."""
 
 import os
 import pathlib
@@ -32,6 +32,8 @@ def read(path, info, wanted, size):
 
 
 def _files(path):
+  if path.is_file():
+    return [path]
   with os.scandir(path) as entries:
     names = [e.name for e in entries if is_image(path / e.name) and e.is_file()]
   return [path / name for name in sorted(names, key=_natural)]

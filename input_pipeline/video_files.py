@@ -1,4 +1,4 @@
-"""Clips on disk as uint8 RGB: video files, folders of frames, and arrays.
+"""Clips on disk as uint8 RGB: video files, folders of frames, single images, and arrays.
 
 `probe` looks at a clip without decoding all of it, `read` decodes the frames asked for. Whatever is
 wrong with a file is a `BadClip` with one line that says so. Nothing is unpickled, no file or
@@ -81,4 +81,6 @@ def _reader(path):
     return containers
   if suffix in ARRAYS:
     return arrays
+  if images.is_image(path):
+    return images
   raise BadClip(f'{suffix or "no"} ending: want one of {" ".join(VIDEOS + ARRAYS)} or a folder')

@@ -47,6 +47,8 @@ def _smallest():
     given[section] |= values
   for stage in config.STAGES:
     given[stage]['steps'] = 2
+  given['stages'] = config.STAGES
+  given['fewstep']['walk'] = 2
   given['diffusion']['steps'] = 6  # the first layers move only after the last
   given['log_every'] = 1
   return given

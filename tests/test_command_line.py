@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from input_pipeline import video_files
+
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
   '--config.data.frames=4',
@@ -53,14 +55,18 @@ def test_train_then_sample_then_evaluate(tmp_path):
   assert done.returncode == 0, done.stderr
   assert 'hybrid' in done.stdout and 'report: ' in done.stdout
   assert 'gan: step 2/2' in done.stderr  # plain lines where there is no terminal
-  for clip_format, name in (('mp4', 'clip_0000.mp4'), ('png', 'clip_0000/frame_0000.png')):
-    out = tmp_path / clip_format
-    drawn = _run(
-      *('sample', f'--workdir={tmp_path}/run', f'--out={out}', '--num=3', '--steps=2'),
-      *('--tau=0.6', f'--format={clip_format}'),
-    )
-    assert drawn.returncode == 0, drawn.stderr
-    assert (out / name).exists() and len(list(out.iterdir())) == 3
+  sample = ('sample', f'--workdir={tmp_path}/run', '--num=3', '--steps=2')
+  drawn = _run(*sample, f'--out={tmp_path}/mp4', '--tau=0.6')
+  assert drawn.returncode == 0, drawn.stderr
+  assert len(list((tmp_path / 'mp4').glob('*.mp4'))) == 3
+  given = tmp_path / 'mp4' / 'clip_0000.mp4'
+  drawn = _run(
+    *(*sample, f'--out={tmp_path}/png', '--format=png', '--method=diffusion', '--sampler=heun'),
+    *(f'--condition={given}', '--at=0,3'),
+  )
+  assert drawn.returncode == 0, drawn.stderr
+  contained = video_files.read(tmp_path / 'png' / 'clip_0002', (0, 3))
+  np.testing.assert_array_equal(contained, video_files.read(given, (0, 1)))
   scored = _run(
     *('evaluate', f'--real={tmp_path}/run/samples/real/clips', f'--fake={tmp_path}/mp4'),
     *('--frames=4', '--metrics=motion_ratio', f'--out={tmp_path}/scores.json'),
@@ -123,6 +129,7 @@ def test_sampling_errors(tmp_path):
   _one_line(_run('sample', f'--workdir={tmp_path}', f'--out={tmp_path}/o'), 1, 'config.json')
   _one_line(_run('sample', f'--workdir={tmp_path}', f'--out={tmp_path}/o', '--tau=2'), 2, 'tau')
   _one_line(_run('sample', '--out=o'), 2, 'workdir')
+  _one_line(_run('sample', '--workdir=w', '--out=o', '--at=first'), 2, 'at', 'whole numbers')
 
 
 @pytest.mark.parametrize('verb', ['main', 'sample', 'evaluate'])

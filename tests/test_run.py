@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import run, trained, writer
+from hgdt_jax import config, run, trained, writer
 from input_pipeline import Batches
 
 
@@ -14,11 +14,11 @@ from input_pipeline import Batches
 def test_the_main_job_leaves_a_whole_workdir(finished):
   results = json.loads((finished / 'results.json').read_text())
   methods = [row['method'] for row in results['results']]
-  assert methods == ['real', 'gan', 'diffusion_frames', 'diffusion', 'hybrid']
+  assert methods == ['real', *config.METHODS]
   rows = {row['method']: row for row in results['results']}
   # at equal network evaluations, but for the GAN that has one
   spent = [rows[m]['network_evaluations'] for m in methods]
-  assert spent == [0, 1, 2, 2, 2]
+  assert spent == [0, 1, 2, 2, 2, 2]
   for method in methods[2:]:
     assert {'psnr', 'ssim', 'warping_error_true_flow'} <= rows[method]['metrics'].keys()
   for row in rows.values():
@@ -33,9 +33,7 @@ def test_the_main_job_leaves_a_whole_workdir(finished):
   assert list(finished.glob('events.out.tfevents*'))
   logged = writer.read_rows(finished)
   assert [(r['stage'], r['step']) for r in logged] == [
-    (stage, step)
-    for stage in ('gan', 'diffusion', 'aligner', 'joint')
-    for step in range(1, 7 if stage == 'diffusion' else 3)
+    (stage, step) for stage in config.STAGES for step in range(1, 7 if stage == 'diffusion' else 3)
   ]
 
 
@@ -49,7 +47,7 @@ def test_stages_hand_over_their_averages(finished):
   # rounding of an average of equal values.
   pair = [weights['stem']['kernel'] for weights in (first, second)]
   np.testing.assert_allclose(*pair, rtol=1e-5)
-  assert model.methods == ('gan', 'diffusion_frames', 'diffusion', 'hybrid')
+  assert model.methods == config.METHODS
 
 
 def test_single_models_are_drawn_from_the_stages_that_trained_them(finished):
@@ -81,7 +79,28 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(finished):
   draw('hybrid', seed=5, tau=0.3)
   assert model._program._cache_size() == compiled + 1  # plain and aligned, nothing else
   assert draw('gan', frames=6).shape[1] == 6
-  assert draw('hybrid', frames=6).shape[1] == 6
+  assert draw('hybrid', frames=6).shape[1] == 6  # in windows of the 4 trained on
+  many = {'sampler': 'dpmpp_2m', 'guidance': 2.0}
+  first = draw('hybrid', **many)
+  compiled = model._program._cache_size()
+  assert (first != draw('hybrid', **(many | {'guidance': 5.0}))).any()
+  assert model._program._cache_size() == compiled
+
+
+def test_given_frames_come_back_unchanged(finished):
+  model = trained.Trained.load(finished)
+  size = model.cfg.data.size
+  pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
+  options = dict(seed=0, steps=2, tau=0.5, known=trained.Known(pixels, (0, 3)))
+  drawn = model.draw('diffusion', np.arange(8) % 2, **options)
+  for clip in drawn:
+    np.testing.assert_array_equal(clip[[0, 3]], pixels)
+  assert (drawn[0, 1] != drawn[1, 1]).any()
+  with pytest.raises(ValueError, match='cannot contain given frames'):
+    model.draw('hybrid', np.arange(8) % 2, **options)
+  with pytest.raises(ValueError, match='frame 4 is given, but clips have the frames 0 to 3'):
+    outside = trained.Known(pixels, (0, 4))
+    model.draw('diffusion', np.arange(8) % 2, **(options | {'known': outside}))
 
 
 def test_a_draft_at_small_tau_is_hardly_changed(finished):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hgdt_jax import config, sharding
-from hgdt_jax.stages import STAGES, adversarial, aligner
+from hgdt_jax.stages import STAGES, adversarial, aligner, fewstep
 from hgdt_jax.trained import abstract_state
 
 ROOT_KEY = 7
@@ -75,7 +75,8 @@ def begun(smallest):
 def test_noise_changes_with_the_step_and_only_with_it(tiny, stage, begun):
   """A resume test cannot see this: a constant key is perfectly reproducible."""
   (state, step), batch = begun(stage), _batch(tiny)
-  loss = {'gan': 'd_loss', 'diffusion': 'loss', 'aligner': 'loss', 'joint': 'refiner_loss'}[stage]
+  losses = {'gan': 'd_loss', 'joint': 'refiner_loss', 'fewstep': 'd_loss'}
+  loss = losses.get(stage, 'loss')
 
   def at(i):
     _, metrics = step(state.replace(step=jnp.int32(i)), batch, jax.random.key(ROOT_KEY))
@@ -122,6 +123,29 @@ def test_the_penalty_is_that_of_the_clip_critic_and_the_mean_frame_critic(tiny):
   got = adversarial._penalty(tiny, score, video, video)
   want = 0.5 * (tiny.gan.r1 + tiny.gan.r2) * jnp.sum((clip + frame / tiny.data.frames) ** 2)
   np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_few_step_training_draws_the_steps_of_its_walks(tiny):
+  """t and s are neighbours on a grid of 1 to `walk` steps from tau to 0, each as likely."""
+  cfg = dataclasses.replace(tiny, fewstep=dataclasses.replace(tiny.fewstep, walk=3))
+  t, s = fewstep.draw_steps(cfg, jax.random.key(0), 4000)
+  found = {(round(float(a), 4), round(float(b), 4)) for a, b in zip(t, s)}
+  tau = cfg.hybrid.tau
+  grid = {(tau * (k + 1) / n, tau * k / n) for n in (1, 2, 3) for k in range(n)}
+  assert found == {(round(a, 4), round(b, 4)) for a, b in grid}
+  np.testing.assert_allclose(np.mean((t == tau) & (s == 0)), 1 / 3, atol=0.03)
+
+
+def test_few_step_training_moves_the_denoiser_and_leaves_the_bridge(tiny, begun):
+  state, step = begun('fewstep')
+  new, metrics = step(state, _batch(tiny), jax.random.key(ROOT_KEY))
+  moved = jax.tree.map(
+    lambda a, b: float(jnp.abs(a - b).max()),
+    *[n.nets['denoiser'].params for n in (state, new)],
+  )
+  assert max(jax.tree.leaves(moved)) > 0
+  jax.tree.map(np.testing.assert_array_equal, *[n.nets['bridge'].params for n in (state, new)])
+  assert all(np.isfinite(value) for value in metrics.values())
 
 
 def test_the_aligner_stage_moves_the_aligner_alone(tiny, begun):

@@ -90,4 +90,5 @@ def test_every_config_field_is_read():
 
 @pytest.mark.parametrize('preset', hybrid.PRESETS)
 def test_every_preset_is_a_valid_configuration(preset):
-  assert config.build(config.Config, hybrid.get_config(preset).to_dict()).stages == config.STAGES
+  built = config.build(config.Config, hybrid.get_config(preset).to_dict())
+  assert built.stages == ('gan', 'diffusion', 'aligner', 'joint')

@@ -1,5 +1,7 @@
 """Clips longer than the network's: overlapping windows, denoised jointly at each step."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +11,17 @@ from hgdt_jax.diffusion.parameterization import Denoise
 Array = jax.Array
 
 
-def windowed(denoise: Denoise, window: int, overlap: int, parallel: int = 1) -> Denoise:
-  """A denoise function for clips [B, L, ...] of any L >= window, from one for [B, window, ...].
+def windowed(
+  denoise_at: Callable[[Array], Denoise], window: int, overlap: int, parallel: int = 1
+) -> Denoise:
+  """A denoise function for clips [B, L, ...] of any L >= window, from those of [B, window, ...].
+
+  `denoise_at(start)`, `start` a scalar array, denoises the window that begins at that frame: what
+  it closes over of single frames, as their latents, it cuts there; labels are those of the clip.
 
   Each step cuts the same noisy long clip into windows, so that they share their noise, and averages
   their predictions with weights that fade over the overlap (MultiDiffusion, Bar-Tal et al. 2023,
-  over time). `parallel` windows are computed at once, on B clips each. Labels and other conditions
-  that `denoise` closes over are per clip and apply to every window of it. Wrap the result in
+  over time). `parallel` windows are computed at once, on B clips each. Wrap the result in
   `replacement` to condition long clips. Raises ValueError if the windows would not overlap.
   """
   if not 0 < overlap < window:
@@ -26,7 +32,7 @@ def windowed(denoise: Denoise, window: int, overlap: int, parallel: int = 1) -> 
     weights = jnp.asarray(_weights(x_t.shape[1], starts, window), x_t.dtype)  # [N, window]
 
     def one(start):
-      return denoise(jax.lax.dynamic_slice_in_dim(x_t, start, window, axis=1), t)
+      return denoise_at(start)(jax.lax.dynamic_slice_in_dim(x_t, start, window, axis=1), t)
 
     def blend(parts):  # [N, B, window, ...]
       total = jnp.zeros(x_t.shape, parts.dtype)

@@ -61,6 +61,17 @@ class Schedule:
     alpha, sigma = self.alpha_sigma(t, x0)
     return alpha * x0 + sigma * eps
 
+  def posterior(self, x_t: Array, x0: Array, t: Array, s: Array, fresh: Array) -> Array:
+    """x_s of the posterior q(x_s | x_t, x0), for s [B] below t [B] and `fresh` standard noise.
+
+    One step of ancestral sampling (Ho et al. 2020, eq. 6 and 7); s = 0 gives x0 itself, nearly.
+    """
+    alpha, sigma = self.alpha_sigma(t, x_t)
+    alpha_s, sigma_s = self.alpha_sigma(s, x_t)
+    kept = (sigma_s * alpha / (alpha_s * sigma)) ** 2  # of the noise in x_t
+    eps = (x_t - alpha * x0) / sigma
+    return alpha_s * x0 + sigma_s * (jnp.sqrt(kept) * eps + jnp.sqrt(1 - kept) * fresh)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cosine(Schedule):

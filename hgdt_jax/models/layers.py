@@ -92,6 +92,19 @@ class LabelEmbedding(nn.Module):
     return nn.Embed(self.classes + 1, self.features, embedding_init=zeros, dtype=self.dtype)(index)
 
 
+class Modulation(nn.Module):
+  """Embedding `[B, T, E]` -> `parts` maps `[B, T, 1, 1, features]`, zero at initialisation."""
+
+  features: int
+  parts: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, embedding):
+    h = nn.Dense(self.parts * self.features, kernel_init=zeros, dtype=self.dtype)(nn.silu(embedding))
+    return jnp.split(h[:, :, None, None], self.parts, axis=-1)
+
+
 class TimeConv(nn.Module):
   """Three temporal taps, residual, identity at initialisation. `active` `[B]` switches it."""
 

@@ -100,8 +100,13 @@ class UNet3D(nn.Module):
         h = layers.unfold(layers.upsample(layers.fold(h)), frames)
     assert not skips
 
-    h = layers.fold(jnp.concatenate([h, stem], axis=-1))
-    h = nn.silu(layers.group_norm(h.shape[-1], 'out_norm')(h)).astype(jnp.float32)
+    # To denoise a little is nearly linear in the clip: the maps go to the output twice, once as
+    # they are, each as loud as the noise level and the latents say.
+    h = jnp.concatenate([h, stem], axis=-1)
+    scale, shift, gain = layers.Modulation(h.shape[-1], 3, self.dtype, name='out_mod')(embedding)
+    norm = layers.group_norm(h.shape[-1], 'out_norm')(layers.fold(h))
+    active = nn.silu(layers.unfold(norm, frames) * (1 + scale) + shift)
+    h = layers.fold(jnp.concatenate([active, h * (1 + gain)], axis=-1).astype(jnp.float32))
     features = self.channels * self.patch**2
     h = nn.Conv(features, (3, 3), kernel_init=layers.zeros, dtype=self.dtype, name='out')(h)
     return layers.unfold(layers.depth_to_space(h, self.patch), frames).astype(jnp.float32)
@@ -137,9 +142,7 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, embedding, time_mixing):
     h = self._conv(self._norm(x), time_mixing, 'conv0')
-    modulation = nn.Dense(2 * self.width, kernel_init=layers.zeros, dtype=self.dtype)
-    scale, shift = jnp.split(modulation(nn.silu(embedding)), 2, axis=-1)  # [B, T, C] each
-    scale, shift = scale[:, :, None, None], shift[:, :, None, None]
+    scale, shift = layers.Modulation(self.width, 2, self.dtype)(embedding)
     h = nn.silu(self._norm(h, activate=False) * (1 + scale) + shift)
     h = self._conv(h, time_mixing, 'conv1', kernel_init=layers.zeros)
     if x.shape[-1] != self.width:

@@ -46,6 +46,7 @@ METHODS = (
   Method('diffusion_frames', 'Diffusion, per frame', 'the U-Net with time mixing switched off'),
   Method('diffusion', 'Diffusion, video', 'the 3D U-Net from pure noise, without the aligner'),
   Method('hybrid', 'Hybrid', 'the GAN draft, noised to tau, refined by the aligned U-Net'),
+  Method('hybrid_fewstep', 'Hybrid, few steps', 'the same, the U-Net trained to take long steps'),
 )
 
 MOTION_RATIO = Metric(

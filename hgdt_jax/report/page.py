@@ -223,7 +223,28 @@ def _cost(contents: Contents) -> str:
   return _section(
     'Score against network evaluations',
     'What a clip costs, and what it gets for that.',
-    _key([method for p in panels for method in p.series]) + _plots(drawn),
+    _key([method for p in panels for method in p.series]) + _plots(drawn) + _cost_table(contents),
+  )
+
+
+def _cost_table(contents: Contents) -> str:
+  """The same in figures."""
+  points = contents.curves['network_evaluations']
+  metrics = meanings.ordered_metrics({name for point in points for name in scores.values(point)})
+  rows = []
+  for point in points:
+    method = meanings.method(str(point.get('method')))
+    cells = [_cell(scores.number(point.get('network_evaluations')), '{:,.0f}')]
+    cells += [_cell(scores.number(point.get('seconds_per_clip')), '{:.3g}')]
+    cells += [_cell(scores.values(point).get(metric.name)) for metric in metrics]
+    rows.append(
+      f'<tr><th scope="row">{_dot(method.name)}{esc(method.label)}</th>{"".join(cells)}</tr>'
+    )
+  names = ['Method', 'network evaluations', 'seconds per clip', *(m.label for m in metrics)]
+  head = ''.join(f'<th scope="col">{esc(name)}</th>' for name in names)
+  return (
+    '<details><summary>In figures</summary><div class="scroll"><table>'
+    f'<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div></details>'
   )
 
 

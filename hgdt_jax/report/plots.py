@@ -26,10 +26,18 @@ COLOURS = {
   'diffusion_frames': '#0f9488',
   'diffusion': '#3a6fe0',
   'hybrid': '#b4318a',
+  'hybrid_fewstep': '#6d3bd1',
   'bad': '#c62f2f',
 }
 _OTHER = 'muted'  # the colour of a method that has none of its own
-_MARKERS = {'gan': 's', 'diffusion_frames': '^', 'diffusion': 'o', 'hybrid': 'D', 'real': '_'}
+_MARKERS = {
+  'real': '_',
+  'gan': 's',
+  'diffusion_frames': '^',
+  'diffusion': 'o',
+  'hybrid': 'D',
+  'hybrid_fewstep': 'P',
+}
 _MOST_POINTS = 400  # beyond this raw values are drawn as a band: lighter page, same picture
 
 

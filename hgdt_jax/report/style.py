@@ -13,6 +13,7 @@ _DARK = {
   'diffusion_frames': '#3cc4b6',
   'diffusion': '#7ea6ff',
   'hybrid': '#ee7fc8',
+  'hybrid_fewstep': '#b79cff',
   'bad': '#ff8a80',
 }
 
@@ -78,9 +79,9 @@ button{font:inherit;font-size:14px;color:inherit;background:var(--back);cursor:p
 .key i.dashed{border-top-style:dashed;border-top-width:2px}
 .scroll{overflow-x:auto;margin:10px -24px 0;padding:0 24px}
 table{border-collapse:collapse;width:100%;font-size:14.5px;font-variant-numeric:tabular-nums}
-th,td{padding:8px 12px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:8px 8px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th{font-weight:600;font-size:13px;vertical-align:bottom;line-height:1.3}
-thead th{white-space:normal;min-width:84px}
+thead th{white-space:normal;min-width:66px}
 th[title]{text-decoration:underline dotted var(--muted);text-underline-offset:3px;cursor:help}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 tbody th{position:sticky;left:0;background:var(--paper)}

@@ -5,6 +5,12 @@ metrics)`, pure and not yet compiled; `STARTS_FROM` names, for each network that
 stage it comes from.
 """
 
-from hgdt_jax.stages import aligner, diffusion, gan, joint
+from hgdt_jax.stages import aligner, diffusion, fewstep, gan, joint
 
-STAGES = {'gan': gan, 'diffusion': diffusion, 'aligner': aligner, 'joint': joint}
+STAGES = {
+  'gan': gan,
+  'diffusion': diffusion,
+  'aligner': aligner,
+  'joint': joint,
+  'fewstep': fewstep,
+}

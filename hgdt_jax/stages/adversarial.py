@@ -1,4 +1,4 @@
-"""One round of the adversarial game, shared by the stages `gan` and `joint`."""
+"""One round of the adversarial game, shared by the stages `gan`, `joint` and `fewstep`."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,10 @@ import optax
 from hgdt_jax.config import Config
 from hgdt_jax.losses import adversarial
 from hgdt_jax.models import spectral
-from hgdt_jax.stages.networks import Networks
+from hgdt_jax.models.critic import Critic
 from hgdt_jax.state import Net
+
+NO_OTHER_LOSS = lambda clip: jnp.zeros(())
 
 
 def optimiser(learning_rate: float, steps: int) -> optax.GradientTransformation:
@@ -25,64 +27,75 @@ def init_critic(params, tx, key: jax.Array, spectral_norm: bool) -> Net:
 
 def play(
   cfg: Config,
-  networks: Networks,
-  tx: optax.GradientTransformation,
+  critic_network: Critic,
   generator: Net,
   critic: Net,
   *,
+  draw: Callable,
+  see_real: Callable[[jax.Array], jax.Array],
+  see_fake: Callable[[jax.Array], jax.Array],
   real: jax.Array,
   label: jax.Array,
-  z: dict[str, jax.Array],
   t: jax.Array,
   frames: jax.Array,
-  diffuse_real: Callable[[jax.Array], jax.Array],
-  diffuse_fake: Callable[[jax.Array], jax.Array],
+  generator_tx: optax.GradientTransformation,
+  critic_tx: optax.GradientTransformation,
+  decay: float,
   step: jax.Array,
+  also: Callable[[jax.Array], jax.Array] = NO_OTHER_LOSS,
 ):
   """The critic moves first, then the generator answers the new critic.
 
-  The generator runs forward once: its draft is a constant to the critic, and the gradient of the
-  answer is pulled back through the same pass. Critics see clips diffused to `t` `[B]`, the frame
-  critic the frames of index `frames` of each.
+  The generator runs forward once: its clip is a constant to the critic, and the gradient of the
+  answer is pulled back through the same pass.
+
+  Args:
+    draw: parameters of the generator -> (clip `[B, T, H, W, C]`, anything else worth keeping).
+    see_real: real clips -> what the critic sees of them; may diffuse them.
+    see_fake: the same of drawn clips.
+    t: `[B]`, the noise level that the critic is told.
+    frames: indices of the frames that the frame critic sees.
+    decay: of the generator's average.
+    also: a further loss of the drawn clip, for the generator.
 
   Returns:
-    generator and critic after the round, (draft `[B, T, H, W, C]`, latents `[B, T, D]`), metrics.
+    generator and critic after the round, what `draw` gave, metrics.
   """
   objective = adversarial.OBJECTIVES[cfg.gan.objective]
-
-  def draw(params):
-    return networks.generator.apply({'params': params}, z, label)
-
-  (draft, latents), pull_back = jax.vjp(draw, generator.params)
-  real_t, fake_t = diffuse_real(real), diffuse_fake(draft)
+  clip, pull_back, kept = jax.vjp(draw, generator.params, has_aux=True)
+  seen_real, seen_fake = see_real(real), see_fake(clip)
   if critic.spectral:
     critic = critic.replace(spectral=spectral.iterate(critic.params, critic.spectral))
 
   def score(params, video, every=1):
     if critic.spectral:
       params = spectral.normalise(params, critic.spectral)
-    return networks.critic.apply({'params': params}, video, t[::every], label[::every], frames)
+    return critic_network.apply({'params': params}, video, t[::every], label[::every], frames)
 
   def critic_loss(params):
-    real_score, fake_score = score(params, real_t), score(params, fake_t)
+    real_score, fake_score = score(params, seen_real), score(params, seen_fake)
     loss = sum(objective.critic(real_score[k], fake_score[k]) for k in real_score)
     every = cfg.gan.penalty_rows
-    penalty = _penalty(cfg, lambda x: score(params, x, every), real_t[::every], fake_t[::every])
+    penalty = _penalty(
+      cfg, lambda x: score(params, x, every), seen_real[::every], seen_fake[::every]
+    )
     return loss + penalty, (loss, penalty, real_score, fake_score)
 
   grads, (d_loss, penalty, real_score, fake_score) = jax.grad(critic_loss, has_aux=True)(
     critic.params
   )
   d_norm = optax.tree.norm(grads)
-  critic = critic.update(grads, tx)
+  critic = critic.update(grads, critic_tx)
 
   def generator_loss(fake):
-    fake_score, real_score = score(critic.params, diffuse_fake(fake)), score(critic.params, real_t)
-    return sum(objective.generator(real_score[k], fake_score[k]) for k in fake_score)
+    fake_score = score(critic.params, see_fake(fake))
+    real_score = score(critic.params, seen_real)
+    game = sum(objective.generator(real_score[k], fake_score[k]) for k in fake_score)
+    return game + also(fake), game
 
-  g_loss, towards = jax.value_and_grad(generator_loss)(draft)
-  (grads,) = pull_back((towards, jnp.zeros_like(latents)))
-  generator = generator.update(grads, tx, cfg.gan.ema_decay, step)
+  towards, g_loss = jax.grad(generator_loss, has_aux=True)(clip)
+  (grads,) = pull_back(towards)
+  generator = generator.update(grads, generator_tx, decay, step)
 
   mean = lambda scores: sum(jnp.mean(s) for s in scores.values()) / len(scores)
   metrics = {
@@ -93,9 +106,9 @@ def play(
     'fake_score': mean(fake_score),
     'd_grad_norm': d_norm,
     'g_grad_norm': optax.tree.norm(grads),
-    'motion_ratio': _motion(draft) / _motion(real),
+    'motion_ratio': _motion(clip) / _motion(real),
   }
-  return generator, critic, (draft, latents), metrics
+  return generator, critic, (clip, kept), metrics
 
 
 def draw_frames(cfg: Config, key: jax.Array) -> jax.Array:

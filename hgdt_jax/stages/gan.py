@@ -27,21 +27,23 @@ def make_step(cfg: Config):
   nets, tx = networks.make(cfg), _optimiser(cfg)
 
   def step(state, batch, root):
-    real = batches.clips(batch)
-    codes_key = rng.stream(root, 'gan/codes', state.step)
+    real, label = batches.clips(batch), batches.labels(cfg, batch)
+    z = nets.generator.draw_codes(rng.stream(root, 'gan/codes', state.step), *real.shape[:2])
     generator, critic, _, metrics = adversarial.play(
       cfg,
-      nets,
-      tx,
+      nets.critic,
       state.nets['generator'],
       state.nets['critic'],
+      draw=lambda params: nets.generator.apply({'params': params}, z, label),
+      see_real=lambda clip: clip,
+      see_fake=lambda clip: clip,
       real=real,
-      label=batches.labels(cfg, batch),
-      z=nets.generator.draw_codes(codes_key, *real.shape[:2]),
+      label=label,
       t=jnp.zeros(real.shape[0]),
       frames=adversarial.draw_frames(cfg, rng.stream(root, 'gan/frames', state.step)),
-      diffuse_real=lambda video: video,
-      diffuse_fake=lambda video: video,
+      generator_tx=tx,
+      critic_tx=tx,
+      decay=cfg.gan.ema_decay,
       step=state.step,
     )
     metrics = {f'gan/{name}': value for name, value in metrics.items()}

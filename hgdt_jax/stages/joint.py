@@ -44,19 +44,22 @@ def make_step(cfg: Config):
     key = lambda name: rng.stream(root, f'joint/{name}', state.step)
     t = cfg.hybrid.tau + (1 - cfg.hybrid.tau) * jax.random.uniform(key('t'), (b,))
     diffuse = lambda name: lambda clip: schedule.diffuse(clip, noise(key(name), clip.shape), t)
+    z = nets.generator.draw_codes(key('codes'), b, frames)
     generator, critic, (draft, latents), game = adversarial.play(
       cfg,
-      nets,
-      game_tx,
+      nets.critic,
       state.nets['generator'],
       state.nets['critic'],
+      draw=lambda params: nets.generator.apply({'params': params}, z, label),
+      see_real=diffuse('noise_real'),
+      see_fake=diffuse('noise_fake'),
       real=video,
       label=label,
-      z=nets.generator.draw_codes(key('codes'), b, frames),
       t=t,
       frames=adversarial.draw_frames(cfg, key('frames')),
-      diffuse_real=diffuse('noise_real'),
-      diffuse_fake=diffuse('noise_fake'),
+      generator_tx=game_tx,
+      critic_tx=game_tx,
+      decay=cfg.gan.ema_decay,
       step=state.step,
     )
     bridge, guessed, bridge_metrics = aligner.train_bridge(

@@ -50,6 +50,12 @@ def init_critic(cfg: Config, key: jax.Array):
   return make(cfg).critic.init(key, _clip(cfg), jnp.zeros(1), label)['params']
 
 
+def init_step_critic(cfg: Config, key: jax.Array):
+  """A critic of pairs: a clip after a step beside the clip before it, along the channels."""
+  pair = jnp.concatenate([_clip(cfg), _clip(cfg)], axis=-1)
+  return make(cfg).critic.init(key, pair, jnp.zeros(1), jnp.zeros(1, jnp.int32))['params']
+
+
 def init_denoiser(cfg: Config, key: jax.Array):
   """With the aligner in it, which stages that do not train it leave out of their programs."""
   condition = Condition.plain(jnp.zeros(1, jnp.int32), cfg.data.frames, cfg.generator.latent_size)

@@ -17,10 +17,14 @@ def _short(exact):
   return exact.gaussian(COSINE, np.zeros(WINDOW), exact.process_cov(WINDOW, RHO))
 
 
+def _anywhere(exact):
+  return lambda start: _short(exact)
+
+
 def _clips(exact, frames, **options):
   start, key = jax.random.split(jax.random.key(0))
   x = jax.random.normal(start, (COUNT, frames, 1, 1, 1))
-  denoise = windowed(_short(exact), WINDOW, OVERLAP, **options)
+  denoise = windowed(_anywhere(exact), WINDOW, OVERLAP, **options)
   sample = jax.jit(lambda x: SAMPLERS['dpmpp_2m'](denoise, x, key, schedule=COSINE, steps=30))
   return np.asarray(sample(x))[:, :, 0, 0, 0]
 
@@ -63,14 +67,14 @@ def test_windows_apart_would_show_a_seam(exact):
 
 def test_one_window_is_the_denoiser_itself(exact):
   x, t = jax.random.normal(jax.random.key(3), (2, WINDOW, 1, 1, 1)), jnp.array([0.3, 0.9])
-  for got, want in zip(windowed(_short(exact), WINDOW, OVERLAP)(x, t), _short(exact)(x, t)):
+  for got, want in zip(windowed(_anywhere(exact), WINDOW, OVERLAP)(x, t), _short(exact)(x, t)):
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_windows_in_parallel_are_the_same(exact):
   x, t = jax.random.normal(jax.random.key(3), (2, 40, 1, 1, 1)), jnp.array([0.3, 0.9])
-  one = windowed(_short(exact), WINDOW, OVERLAP)(x, t)
-  three = windowed(_short(exact), WINDOW, OVERLAP, parallel=3)(x, t)
+  one = windowed(_anywhere(exact), WINDOW, OVERLAP)(x, t)
+  three = windowed(_anywhere(exact), WINDOW, OVERLAP, parallel=3)(x, t)
   for got, want in zip(three, one):
     np.testing.assert_allclose(got, want, atol=1e-5)
   np.testing.assert_allclose(COSINE.diffuse(*one, t), x, atol=1e-5)  # x0 and eps still belong
@@ -82,7 +86,7 @@ def test_long_clips_can_be_conditioned(exact):
     jax.random.normal(jax.random.key(i), (2, frames, 1, 1, 1)) for i in range(3)
   )
   mask = jnp.broadcast_to(jnp.arange(frames) < 5, (2, frames))
-  denoise = windowed(_short(exact), WINDOW, OVERLAP)
+  denoise = windowed(_anywhere(exact), WINDOW, OVERLAP)
   denoise = guidance.replacement(denoise, known, mask, shared, COSINE)
   y = jax.jit(lambda x: SAMPLERS['ddim'](denoise, x, jax.random.key(4), schedule=COSINE, steps=3))(
     start
@@ -99,6 +103,6 @@ def test_windows_cover_the_clip_and_overlap_enough():
 
 def test_wrong_lengths_are_told(exact):
   with pytest.raises(ValueError, match='overlap is 16'):
-    windowed(_short(exact), WINDOW, 16)
+    windowed(_anywhere(exact), WINDOW, 16)
   with pytest.raises(ValueError, match='8 frames, fewer than the 16'):
-    windowed(_short(exact), WINDOW, OVERLAP)(jnp.zeros((1, 8, 1, 1, 1)), jnp.ones(1))
+    windowed(_anywhere(exact), WINDOW, OVERLAP)(jnp.zeros((1, 8, 1, 1, 1)), jnp.ones(1))

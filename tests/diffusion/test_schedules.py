@@ -107,3 +107,27 @@ def test_unknown_names_and_options_are_told():
     schedules.make('cosin')
   with pytest.raises(ValueError, match=r"'cosine'.*shfit"):
     schedules.make('cosine', shfit=1.0)
+
+
+@pytest.mark.parametrize('name', ['cosine', 'flow'])
+def test_a_posterior_step_has_the_marginal_law(name):
+  """x_s drawn from q(x_s | x_t, x0) has the law of x0 diffused to s, and covariance with x_t."""
+  schedule, keys = schedules.make(name), jax.random.split(jax.random.key(0))
+  noise, fresh = (jax.random.normal(key, (200_000, 1)) for key in keys)
+  t, s = jnp.full(1, 0.7), jnp.full(1, 0.3)
+  x0 = jnp.full((1, 1), 0.5)
+  x_t = schedule.diffuse(x0, noise, t)
+  x_s = schedule.posterior(x_t, x0, t, s, fresh)
+  alpha, sigma = schedule.alpha(s), schedule.sigma(s)
+  np.testing.assert_allclose(x_s.mean(), alpha[0] * 0.5, atol=0.01)
+  np.testing.assert_allclose(x_s.std(), sigma[0], rtol=0.01)
+  # x_t = (alpha_t / alpha_s) x_s + independent noise
+  slope = np.cov(x_s[:, 0], x_t[:, 0])[0, 1] / np.var(x_s)
+  np.testing.assert_allclose(slope, (schedule.alpha(t) / alpha)[0], rtol=0.02)
+
+
+def test_a_posterior_step_to_nothing_is_the_clip():
+  schedule = schedules.make('cosine')
+  x0, x_t, fresh = jax.random.normal(jax.random.key(0), (3, 5, 2))
+  got = schedule.posterior(x_t, x0, jnp.full(5, 0.4), jnp.zeros(5), fresh)
+  np.testing.assert_allclose(got, x0, atol=1e-3)
