@@ -37,47 +37,62 @@ def test_the_main_job_leaves_a_whole_workdir(finished):
   ]
 
 
-def test_stages_hand_over_their_averages(finished):
-  cfg = trained.read_config(finished)
-  model = trained.Trained.load(finished)
-  mesh = model._mesh
-  first = trained.stage_weights(finished, cfg, 'diffusion', mesh)['denoiser']
-  second = trained.stage_weights(finished, cfg, 'aligner', mesh)['denoiser']
+@pytest.fixture(scope='module')
+def model(finished, one_device):
+  """What the finished run can draw; its programs are compiled once for all tests below."""
+  with one_device():
+    return trained.Trained.load(finished)
+
+
+@pytest.fixture(scope='module')
+def weights(finished, model, one_device):
+  """What each stage of the finished run hands on."""
+  with one_device() as mesh:
+    stages = model.cfg.stages
+    return {s: trained.stage_weights(finished, model.cfg, s, mesh) for s in stages}
+
+
+def test_stages_hand_over_their_averages(model, weights):
   # The rest of the denoiser is frozen in the aligner stage: what `diffusion` handed on, up to the
   # rounding of an average of equal values.
-  pair = [weights['stem']['kernel'] for weights in (first, second)]
+  pair = [weights[stage]['denoiser']['stem']['kernel'] for stage in ('diffusion', 'aligner')]
   np.testing.assert_allclose(*pair, rtol=1e-5)
   assert model.methods == config.METHODS
 
 
-def test_single_models_are_drawn_from_the_stages_that_trained_them(finished):
+LABELS = np.arange(8) % 2
+
+
+def test_single_models_are_drawn_from_the_stages_that_trained_them(model, weights, one_device):
   """The joint stage must not worsen, or better, what the hybrid is compared with."""
-  cfg, mesh = trained.read_config(finished), trained.Trained.load(finished)._mesh
-  weights = {s: trained.stage_weights(finished, cfg, s, mesh) for s in cfg.stages}
-  labels = np.arange(8) % 2
-  first = trained.Trained(cfg, {s: weights[s] for s in ('gan', 'diffusion')}, mesh)
-  whole = trained.Trained(cfg, weights, mesh)
+  alone = {stage: weights[stage] for stage in ('gan', 'diffusion')}
+  with one_device() as mesh:
+    first = trained.Trained(model.cfg, alone, mesh)
   for method in ('gan', 'diffusion'):
-    drawn = [model.draw(method, labels, 0, steps=2, tau=0.5) for model in (first, whole)]
+    drawn = [each.draw(method, LABELS, 0, steps=2, tau=0.5) for each in (first, model)]
     np.testing.assert_array_equal(*drawn)
-  drawn = [model.draw('hybrid', labels, 0, steps=2, tau=0.5) for model in (first, whole)]
-  assert (drawn[0] != drawn[1]).any()
+  assert (
+    first.draw('hybrid', LABELS, 0, steps=2, tau=0.5)
+    != model.draw('hybrid', LABELS, 0, steps=2, tau=0.5)
+  ).any()
+  # With these stages alone both methods draft by one generator, and tau = 0 is the plain GAN.
+  draft = first.draw('gan', LABELS, 0, steps=0, tau=0).astype(int)
+  refined = first.draw('hybrid', LABELS, 0, steps=2, tau=1e-3).astype(int)
+  assert np.abs(draft - refined).max() <= 2
 
 
-def test_samples_depend_on_seed_method_and_tau_and_compile_once(finished):
-  model = trained.Trained.load(finished)
-  labels = np.arange(8) % 2
+def test_samples_depend_on_seed_method_and_tau_and_compile_once(model):
   draw = lambda method, **kw: model.draw(
-    method, labels, **({'seed': 0, 'steps': 2, 'tau': 0.5} | kw)
+    method, LABELS, **({'seed': 0, 'steps': 2, 'tau': 0.5} | kw)
   )
   np.testing.assert_array_equal(draw('hybrid'), draw('hybrid'))
   assert (draw('hybrid') != draw('hybrid', seed=1)).any()
   assert (draw('hybrid') != draw('hybrid', tau=0.9)).any()
-  compiled = model._program._cache_size()
   assert (draw('diffusion', seed=1) != draw('diffusion_frames', seed=1)).any()
+  compiled = model._program._cache_size()
   draw('diffusion', seed=2)
   draw('hybrid', seed=5, tau=0.3)
-  assert model._program._cache_size() == compiled + 1  # plain and aligned, nothing else
+  assert model._program._cache_size() == compiled
   assert draw('gan', frames=6).shape[1] == 6
   assert draw('hybrid', frames=6).shape[1] == 6  # in windows of the 4 trained on
   many = {'sampler': 'dpmpp_2m', 'guidance': 2.0}
@@ -87,32 +102,19 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(finished):
   assert model._program._cache_size() == compiled
 
 
-def test_given_frames_come_back_unchanged(finished):
-  model = trained.Trained.load(finished)
+def test_given_frames_come_back_unchanged(model):
   size = model.cfg.data.size
   pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
   options = dict(seed=0, steps=2, tau=0.5, known=trained.Known(pixels, (0, 3)))
-  drawn = model.draw('diffusion', np.arange(8) % 2, **options)
+  drawn = model.draw('diffusion', LABELS, **options)
   for clip in drawn:
     np.testing.assert_array_equal(clip[[0, 3]], pixels)
   assert (drawn[0, 1] != drawn[1, 1]).any()
   with pytest.raises(ValueError, match='cannot contain given frames'):
-    model.draw('hybrid', np.arange(8) % 2, **options)
+    model.draw('hybrid', LABELS, **options)
   with pytest.raises(ValueError, match='frame 4 is given, but clips have the frames 0 to 3'):
     outside = trained.Known(pixels, (0, 4))
-    model.draw('diffusion', np.arange(8) % 2, **(options | {'known': outside}))
-
-
-def test_a_draft_at_small_tau_is_hardly_changed(finished):
-  """tau = 0 is the plain GAN."""
-  cfg, mesh = trained.read_config(finished), trained.Trained.load(finished)._mesh
-  stages = ('gan', 'diffusion')  # with these alone, both methods draft by the same generator
-  weights = {s: trained.stage_weights(finished, cfg, s, mesh) for s in stages}
-  model = trained.Trained(cfg, weights, mesh)
-  labels = np.arange(8) % 2
-  draft = model.draw('gan', labels, 0, steps=0, tau=0).astype(int)
-  refined = model.draw('hybrid', labels, 0, steps=1, tau=1e-3).astype(int)
-  assert np.abs(draft - refined).max() <= 2
+    model.draw('diffusion', LABELS, **(options | {'known': outside}))
 
 
 class Killed(BaseException):
@@ -164,10 +166,13 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, ba
   jax.tree.map(np.testing.assert_array_equal, *weights)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tiny_dict, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+  tiny_dict, tmp_path, one_device
+):
   tiny_dict['gan'] |= {'steps': 40, 'learning_rate': 1e30}
   tiny_dict['stages'] = ('gan',)
-  with pytest.raises(FloatingPointError, match=r'stage gan, step \d+: .* not finite, on the clips'):
+  message = r'stage gan, step \d+: .* not finite, on the clips'
+  with one_device(), pytest.raises(FloatingPointError, match=message):
     run.main(tiny_dict, tmp_path / 'run')
 
 
@@ -177,7 +182,8 @@ def test_a_workdir_of_another_configuration_is_refused(finished, tiny_dict):
     run.main(tiny_dict, finished)
 
 
-def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path):
+def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device):
   tiny_dict['stages'] = ('gan',)
-  run.main(tiny_dict, tmp_path)
-  assert trained.Trained.load(tmp_path).methods == ('gan',)
+  with one_device():
+    run.main(tiny_dict, tmp_path)
+    assert trained.Trained.load(tmp_path).methods == ('gan',)

@@ -101,7 +101,9 @@ class Modulation(nn.Module):
 
   @nn.compact
   def __call__(self, embedding):
-    h = nn.Dense(self.parts * self.features, kernel_init=zeros, dtype=self.dtype)(nn.silu(embedding))
+    h = nn.Dense(self.parts * self.features, kernel_init=zeros, dtype=self.dtype)(
+      nn.silu(embedding)
+    )
     return jnp.split(h[:, :, None, None], self.parts, axis=-1)
 
 
