@@ -30,20 +30,24 @@ def get_config(preset: str = 'small'):
 
 def small(config):
   """Runs on anything."""
-  config.data.update(frames=8, size=32, batch=8)
-  config.checkpoint.update(every=200, keep=1)
+  # So short a run learns more from many small batches than from few large ones.
+  config.data.update(frames=8, size=32, batch=4)
+  config.checkpoint.update(every=400, keep=1)
   config.generator.update(width=32, max_width=96, latent_size=64, content_size=32, motion_size=8)
   config.critic.update(width=32, max_width=96, frames=2)
   config.denoiser.update(
     width=32, multipliers=(1, 2), blocks=1, space_attention=0, time_attention=8, aligner_radius=2.0
   )
   config.bridge.update(width=32, max_width=96)
-  config.gan.update(steps=600, learning_rate=1e-3, ema_decay=0.995, r1=0.3, r2=0.3)
+  config.gan.update(steps=1200, learning_rate=1e-3, ema_decay=0.995, r1=0.3, r2=0.3)
   config.diffusion.update(
-    steps=420, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
+    steps=1200, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
   )
-  config.aligner.update(steps=40, learning_rate=2e-3)
-  config.joint.update(steps=50, learning_rate=2e-4, denoiser_learning_rate=5e-4)
+  config.aligner.update(steps=100, learning_rate=2e-3)
+  config.joint.update(steps=100, learning_rate=2e-4, denoiser_learning_rate=5e-4)
+  config.fewstep.update(
+    steps=200, learning_rate=2e-4, critic_learning_rate=1e-3, walk=3, ema_decay=0.99
+  )
   config.hybrid.update(tau=0.4, steps=3)
   config.evaluation.update(
     clips=64, batch=16, flow_clips=8, taus=(0.1, 0.25, 0.4, 0.6), evaluations=(2, 4, 8)
