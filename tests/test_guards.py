@@ -1,0 +1,132 @@
+"""Guards: what they find, when they act, and the way back."""
+
+import logging
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hgdt_jax import guards, sharding, train
+from hgdt_jax.checkpoint import Checkpoints
+from hgdt_jax.state import Net, TrainState
+
+BOUNDS = guards.Bounds(motion=0.1, diversity=0.1, d_loss=0.02)
+HEALTHY = {'gan/d_loss': 1.0, 'gan/motion_ratio': 1.0, 'gan/diversity': 1.0}
+
+
+def _watch(action='stop', patience=3):
+  return guards.Watch(BOUNDS, patience, action)
+
+
+def _write(watch, step, **values):
+  watch.expect(step, np.array([7, 8]))
+  watch.write('gan', step, HEALTHY | {f'gan/{name}': value for name, value in values.items()})
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_what_is_not_finite_stops_at_once_whatever_the_action(value):
+  with pytest.raises(guards.Unhealthy, match=r'step 5: gan/g_loss not finite, on the clips \[7, 8'):
+    _write(_watch('warn'), 5, g_loss=value)
+
+
+@pytest.mark.parametrize(
+  'name, says', [('motion_ratio', 'hardly move'), ('diversity', 'collapse'), ('d_loss', 'effort')]
+)
+def test_a_symptom_counts_once_it_lasts(name, says):
+  watch = _watch()
+  for step in (10, 20):
+    _write(watch, step, **{name: 0.001})
+  _write(watch, 30)  # a healthy row starts the count anew
+  for step in (40, 50):
+    _write(watch, step, **{name: 0.001})
+  with pytest.raises(guards.Unhealthy, match=f'{says}.* since step 40.*7, 8') as caught:
+    _write(watch, 60, **{name: 0.001})
+  assert caught.value.since == 40
+
+
+def test_a_warning_is_given_once(caplog):
+  watch = _watch('warn')
+  with caplog.at_level(logging.WARNING):
+    for step in range(10):
+      _write(watch, step, diversity=0.0)
+  assert len(caplog.records) == 1
+
+
+def test_a_bound_of_zero_is_off():
+  watch = guards.Watch(guards.Bounds(0, 0, 0), 1, 'stop')
+  _write(watch, 1, motion_ratio=0.0, diversity=0.0, d_loss=0.0)
+
+
+def test_a_stage_without_critic_is_not_measured_by_drafts():
+  watch = _watch(patience=1)
+  watch.expect(1, np.zeros(1))
+  watch.write('aligner', 1, {'aligner/motion_ratio': 0.0})
+
+
+class _Batches:
+  """Counts; batch 5 is ill until it has been seen once."""
+
+  def __init__(self):
+    self.position, self.seen = 0, []
+
+  def __next__(self):
+    self.position += 1
+    self.seen.append(self.position - 1)
+    return {'id': np.full(8, self.position - 1), 'x': np.full(8, float(self.position - 1))}
+
+  def get_state(self):
+    return {'position': self.position}
+
+  def set_state(self, state):
+    self.position = state['position']
+
+
+def _fit(directory: pathlib.Path, ill, rollbacks):
+  mesh, batches = sharding.make_mesh(-1, 1), _Batches()
+  net = Net(params=jax.device_put(jnp.zeros(()), sharding.replicated(mesh)))
+  state = jax.device_put(TrainState.create(net=net), sharding.replicated(mesh))
+
+  def step(state, batch, root):
+    params = state.nets['net'].params + jnp.mean(batch['x'])
+    value = jnp.where(ill(batches), jnp.nan, params)
+    net = state.nets['net'].replace(params=params)
+    return TrainState(state.step + 1, {'net': net}), {'gan/loss': value}
+
+  with Checkpoints(directory, 'gan', 3) as checkpoints:
+    state = train.fit(
+      'gan',
+      state,
+      step,
+      batches,
+      checkpoints,
+      steps=8,
+      save_every=2,
+      log_every=1,
+      root=jax.random.key(0),
+      mesh=mesh,
+      writers=[],
+      watch=_watch(),
+      rollbacks=rollbacks,
+    )
+  return state, batches.seen
+
+
+def test_a_run_returns_to_the_last_checkpoint_and_ends_as_if_nothing_had_been(tmp_path):
+  once = lambda batches: batches.seen.count(5) == 1 and batches.seen[-1] == 5
+  state, seen = _fit(tmp_path, once, rollbacks=1)
+  assert int(state.step) == 8
+  assert float(state.nets['net'].params) == sum(range(8))
+  assert seen.count(4) == 2 and seen.count(3) == 1  # back to step 4, no further
+
+
+def test_a_run_that_stays_ill_stops(tmp_path):
+  always = lambda batches: batches.seen[-1] == 5
+  with pytest.raises(guards.Unhealthy, match='step 6'):
+    _fit(tmp_path, always, rollbacks=2)
+
+
+def test_without_a_checkpoint_there_is_no_way_back(tmp_path):
+  with pytest.raises(guards.Unhealthy, match='step 1'):
+    _fit(tmp_path, lambda batches: True, rollbacks=2)
