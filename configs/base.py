@@ -22,7 +22,12 @@ def get_config() -> ml_collections.ConfigDict:
   data.size = 64  # height and width, a power of two
   data.batch = 32  # clips a step over all devices and processes
   data.clips = 4096  # how many the synthetic source holds
-  data.stride = 1  # of the frames taken from a video
+  data.stride = 1  # frames from one taken of a video to the next ...
+  data.target_fps = 0.0  # ... or those that so many a second would show; 0: `stride` says
+  data.windows = 0  # clips a video gives, spread over it; 0: as many as half-overlapping ones fit
+  data.short = 'drop'  # what becomes of a video too short: drop, loop or pad (its last frame held)
+  data.labels = ''  # CSV of a folder: a column path, and any of label, split, group
+  data.max_bad = 0.5  # share of files that may be unreadable; more stops the run
   data.test_share = 0.1  # of a folder that says nothing of splits
   data.flip = False  # mirror half of the clips
   data.jitter = 0.0  # strength of the colour jitter, one draw a clip
@@ -116,6 +121,14 @@ def get_config() -> ml_collections.ConfigDict:
   fewstep.walk = 4  # trained for walks from tau of 1 to so many steps
   fewstep.denoising_weight = 1.0  # of the squared error of the predicted clip
   fewstep.ema_decay = 0.999
+
+  config.guard = guard = ml_collections.ConfigDict()
+  guard.action = 'warn'  # of an adversarial stage that is ill: warn, stop or rollback
+  guard.patience = 20  # logged rows below a bound, one after the other, until it acts
+  guard.rollbacks = 2  # returns to an earlier checkpoint, until it stops for good
+  guard.motion = 0.1  # least motion of drafts, as a share of real motion; 0: do not look
+  guard.diversity = 0.1  # least distance between drafts, as a share of that between real clips
+  guard.d_loss = 0.02  # least loss of the critic
 
   config.hybrid = hybrid = ml_collections.ConfigDict()
   hybrid.tau = 0.5  # noise level to which a draft is diffused before it is refined

@@ -43,6 +43,16 @@ class Checkpoints:
     if not saved:
       raise RuntimeError(f'{self._directory}/{step}: the checkpoint was not saved')
 
+  def drop_from(self, step: int) -> bool:
+    """Deletes what was saved at `step` or later, if something older is left to return to."""
+    self.wait()
+    late = [saved for saved in self.steps() if saved >= step]
+    if len(late) == len(self.steps()):
+      return False
+    for saved in late:
+      self._manager.delete(saved)
+    return True
+
   def restore(self, like):
     """The newest whole checkpoint as (state, position), or None where there is none.
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from hgdt_jax.guards import Unhealthy
+
 
 def config_flag(name: str, default: str, help_text: str):
   """Defines a flag that names a config file; fields are set as `--name.a.b=value`.
@@ -33,7 +35,7 @@ def run(main: Callable[[], int | None]) -> None:
       return main()
     except KeyboardInterrupt:
       return _say('interrupted; the same command goes on from the last checkpoint', 1)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, Unhealthy) as error:
       if os.environ.get('HGDT_TRACEBACK'):
         raise
       return _say(error, 1)

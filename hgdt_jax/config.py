@@ -89,6 +89,11 @@ class Data:
   batch: int
   clips: int
   stride: int
+  target_fps: float
+  windows: int
+  short: str
+  labels: str
+  max_bad: float
   test_share: float
   flip: bool
   jitter: float
@@ -100,8 +105,10 @@ class Data:
     yield from _at_least(1, self, 'batch', 'stride', 'clips')
     yield from _at_least(2, self, 'frames')
     yield from _at_least(8, self, 'size')
-    yield from _at_least(0, self, 'workers')
+    yield from _at_least(0, self, 'workers', 'target_fps', 'windows')
     yield from _at_least(-1, self, 'classes')
+    yield from _between(0.0, 1.0, self, 'test_share', 'max_bad')
+    yield from _one_of(('drop', 'loop', 'pad'), self, 'short')
     if self.size & (self.size - 1):
       yield f'size={self.size}: must be a power of two'
 
@@ -270,6 +277,21 @@ class Fewstep:
 
 
 @dataclasses.dataclass(frozen=True)
+class Guard:
+  action: str
+  patience: int
+  rollbacks: int
+  motion: float
+  diversity: float
+  d_loss: float
+
+  def problems(self):
+    yield from _one_of(('stop', 'rollback', 'warn'), self, 'action')
+    yield from _at_least(1, self, 'patience')
+    yield from _at_least(0, self, 'rollbacks', 'motion', 'diversity', 'd_loss')
+
+
+@dataclasses.dataclass(frozen=True)
 class Hybrid:
   tau: float
   steps: int
@@ -320,6 +342,7 @@ class Config:
   aligner: AlignerStage
   joint: Joint
   fewstep: Fewstep
+  guard: Guard
   hybrid: Hybrid
   evaluation: Evaluation
 

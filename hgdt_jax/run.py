@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import input_pipeline
-from hgdt_jax import config, report, results, rng, sharding, train, trained, writer
+from hgdt_jax import config, guards, report, results, rng, sharding, train, trained, writer
 from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
@@ -24,6 +24,7 @@ from input_pipeline.clip import BadClip
 # A resumed run may ask for more or other of these; all else decides what is trained.
 _MAY_CHANGE = (
   *('config.log_every', 'config.stages', 'config.mesh', 'config.checkpoint', 'config.evaluation'),
+  'config.guard',
   *('config.data.path', 'config.data.workers', 'config.data.fps'),
   *(f'config.{stage}.steps' for stage in config.STAGES),
 )
@@ -35,7 +36,7 @@ def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) ->
   Raises:
     ValueError, FileNotFoundError: something about the configuration or the data is wrong; found
       before the first compilation.
-    FloatingPointError: a loss is not finite.
+    guards.Unhealthy: a loss is not finite, or a guard stopped the run.
   """
   if distributed:
     jax.distributed.initialize()
@@ -108,6 +109,12 @@ def train_stage(cfg, stage, clips_source, weights, workdir, mesh) -> dict:
           root=root,
           mesh=mesh,
           writers=writers,
+          watch=guards.Watch(
+            guards.Bounds(cfg.guard.motion, cfg.guard.diversity, cfg.guard.d_loss),
+            cfg.guard.patience,
+            cfg.guard.action,
+          ),
+          rollbacks=cfg.guard.rollbacks if cfg.guard.action == 'rollback' else 0,
         )
       finally:
         batches.close()
@@ -200,12 +207,16 @@ def _source(cfg, split, workdir):
   data = cfg.data
   from_files = {
     'stride': data.stride,
+    'fps': data.target_fps,
+    'windows': data.windows,
+    'short': data.short,
+    'max_bad': data.max_bad,
     'rejected_csv': str(workdir / 'rejected.csv'),
     'test_share': data.test_share,
   }
   options = {
     'synthetic': {'count': data.clips},
-    'folder': from_files,
+    'folder': from_files | {'labels': data.labels},
     'ckplus': from_files,
     'mug': from_files,
     'tfds': {'stride': data.stride},

@@ -1,12 +1,12 @@
 """The loop every stage runs in: restore, next, step, log, save. Knows no stage by name."""
 
-import math
+import logging
 import time
 from collections.abc import Callable
 
 import jax
 
-from hgdt_jax import sharding, writer
+from hgdt_jax import guards, sharding, writer
 from hgdt_jax.checkpoint import Checkpoints
 
 
@@ -23,6 +23,8 @@ def fit(
   root: jax.Array,
   mesh: jax.sharding.Mesh,
   writers,
+  watch: guards.Watch,
+  rollbacks: int = 0,
 ):
   """Trains `state` to `steps` updates, from the newest checkpoint if there is one.
 
@@ -31,18 +33,68 @@ def fit(
     step_fn: compiled `(state, batch, root) -> (state, metrics)`; donates the state.
     batches: iterator with `get_state` and `set_state`.
     root: key of all randomness; the step number is folded in.
+    watch: reads every row and stops what is ill.
+    rollbacks: how often an ill run returns to the last checkpoint from before it was, and goes on
+      with other codes and noise.
 
   The order is a contract. At a save of step n the state has n updates and the iterator's next
   element is batch n; the metrics of step n are fetched after step n + 1 was dispatched.
 
   Raises:
-    FloatingPointError: a logged loss is not finite; nothing after the last checkpoint is kept.
+    guards.Unhealthy: nothing after the last checkpoint is kept.
   """
-  first = int(state.step)
-  rate, guard = _Rate(), FiniteGuard()
+  like = jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state
+  )
+  left = rollbacks
+  while True:
+    try:
+      return _advance(
+        stage,
+        state,
+        step_fn,
+        batches,
+        checkpoints,
+        steps=steps,
+        save_every=save_every,
+        log_every=log_every,
+        root=root,
+        mesh=mesh,
+        writers=writers,
+        watch=watch,
+      )
+    except guards.Unhealthy as problem:
+      if not left or not checkpoints.drop_from(problem.since):
+        raise
+      left -= 1
+      state, position = checkpoints.restore(like)
+      batches.set_state(position)
+      root = jax.random.fold_in(root, left)
+      watch.forget()
+      logging.getLogger(__name__).warning(
+        '%s. Back to step %d, with other codes and noise', problem, int(state.step)
+      )
+
+
+def _advance(
+  stage,
+  state,
+  step_fn,
+  batches,
+  checkpoints,
+  *,
+  steps,
+  save_every,
+  log_every,
+  root,
+  mesh,
+  writers,
+  watch,
+):
+  first, rate = int(state.step), _Rate()
   with (
     writer.Progress(stage, steps, first) as progress,
-    writer.Lagged([*writers, guard], rate) as log,
+    writer.Lagged([*writers, watch], rate) as log,
   ):
     for i in range(first, steps):  # i = updates already done
       batch = next(batches)
@@ -51,33 +103,13 @@ def fit(
       done = i + 1
       progress.update(done)
       if done % log_every == 0 or done == steps:
-        guard.expect(done, batch['id'])
+        watch.expect(done, batch['id'])
         rate.rows = len(batch['id']) * jax.process_count()
         log(stage, done, metrics)
       if done % save_every == 0 or done == steps:
         log.flush()  # what is not finite is found before it is saved
         checkpoints.save(state, batches.get_state())
   return state
-
-
-class FiniteGuard:
-  """A writer that stops the run at the first value that is not finite."""
-
-  def __init__(self):
-    self._ids = {}
-
-  def expect(self, step, ids):
-    """The clips of the step whose values come next."""
-    self._ids[step] = ids
-
-  def write(self, stage, step, values):
-    ids = self._ids.pop(step)
-    if bad := sorted(name for name, value in values.items() if not math.isfinite(value)):
-      raise FloatingPointError(
-        f'stage {stage}, step {step}: {", ".join(bad)} not finite, on the clips {ids.tolist()}; '
-        f'lower config.{stage}.learning_rate or look at these clips; '
-        'the same command goes on from the last checkpoint'
-      )
 
 
 class _Rate:

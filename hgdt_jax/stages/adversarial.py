@@ -107,6 +107,7 @@ def play(
     'd_grad_norm': d_norm,
     'g_grad_norm': optax.tree.norm(grads),
     'motion_ratio': _motion(clip) / _motion(real),
+    'diversity': _spread(clip) / _spread(real),
   }
   return generator, critic, (clip, kept), metrics
 
@@ -134,6 +135,11 @@ def _penalty(cfg, score, real, fake):
     if weight
   ]
   return sum(penalties, jnp.zeros(()))
+
+
+def _spread(video):
+  """Mean distance of each clip to the next of the batch."""
+  return jnp.mean(jnp.abs(video - jnp.roll(video, 1, axis=0)))
 
 
 def _motion(video):
