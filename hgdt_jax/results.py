@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from hgdt_jax.metrics import protocol, score, temporal
+from hgdt_jax.metrics import kernel, protocol, random_features, score, temporal
 from hgdt_jax.sampling import clips
 from hgdt_jax.trained import DRAFTED, Trained
 
@@ -131,7 +131,7 @@ def _curves(trained, held_out):
       'metrics': {name: one.value for name, one in scores.items()},
     }
 
-  curves = {'tau': [], 'network_evaluations': []}
+  curves = {'tau': [], 'network_evaluations': [], 'truncation': _truncation(trained, held_out)}
   if 'hybrid' in trained.methods:
     for tau in cfg.evaluation.taus:
       curves['tau'].append({'tau': tau} | point('hybrid', cfg.hybrid.steps, tau))
@@ -144,6 +144,26 @@ def _curves(trained, held_out):
         found = point(method, trained.steps(method, evaluations), cfg.hybrid.tau)
         curves['network_evaluations'].append({'method': method} | found)
   return curves
+
+
+def _truncation(trained, held_out):
+  """Whether drafts and clips, both diffused to tau, follow one law: before and after `joint`.
+
+  The hybrid samples from the diffusion model's law only where they do (TDPM 2022).
+  """
+  cfg, rows = trained.cfg, []
+  if 'hybrid' not in trained.methods:
+    return rows
+  size, video, label = cfg.evaluation.batch, held_out['video'], held_out['label']
+  starts = range(0, len(video), size)
+  features = lambda clips: random_features.features(np.concatenate(clips))
+  for tau in sorted({*cfg.evaluation.taus, cfg.hybrid.tau}):
+    real = features([trained.clips_at(video[i : i + size], len(video) + i, tau) for i in starts])
+    for method in ('gan', 'hybrid'):
+      drafts = [trained.draft_at(method, label[i : i + size], i, tau) for i in starts]
+      found = kernel.two_sample_test(features(drafts), real)
+      rows.append({'tau': tau, 'method': method} | found._asdict())
+  return rows
 
 
 def _write_json(path, content):

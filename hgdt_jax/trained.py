@@ -59,6 +59,7 @@ def read_config(workdir: pathlib.Path) -> config.Config:
 
 
 DRAFTED = ('gan', 'hybrid', 'hybrid_fewstep')  # methods that begin with the generator
+_NOISY_CONTRAST = 1 / 3  # at which unit noise and a clip in [-1, 1] fit in a byte
 
 
 class Known(NamedTuple):
@@ -193,6 +194,17 @@ class Trained:
       latents = self._guess(self._of[method]['bridge'], clip)
     start, recipe = self._truncate(clip, key, tau), self.recipe(method)
     return self._walk(method, recipe, start, tau, key, label, latents, mixing, steps)
+
+  def draft_at(self, method: str, label, seed: int, tau: float):
+    """What `method`, 'gan' or a hybrid, refines from: its drafts diffused to tau. As `clips_at`."""
+    key, label = jax.random.key(seed), self._rows(label)
+    draft, _ = self._draft(self._of[method]['generator'], key, label, self.cfg.data.frames)
+    return self._fetch(self._truncate(draft, key, tau), _NOISY_CONTRAST)
+
+  def clips_at(self, video, seed: int, tau: float):
+    """Given clips diffused to tau, uint8 `[N, T, H, W, C]` at a contrast that clips no noise."""
+    clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
+    return self._fetch(self._truncate(clip, jax.random.key(seed), tau), _NOISY_CONTRAST)
 
   def _check(self, method, frames, guidance, known):
     if method not in self.methods:
@@ -334,14 +346,14 @@ class Trained:
 
   @functools.cached_property
   def _to_pixels(self):
-    def program(clip):
-      return jnp.clip(jnp.round((clip + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
+    def program(clip, contrast):
+      return jnp.clip(jnp.round((contrast * clip + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
 
     # Whole on every device, so that every process can read it.
     return jax.jit(program, out_shardings=sharding.replicated(self._mesh))
 
-  def _fetch(self, clip):
-    return np.asarray(self._to_pixels(clip))
+  def _fetch(self, clip, contrast=1.0):
+    return np.asarray(self._to_pixels(clip, contrast))
 
   def _rows(self, rows):
     """The same host rows in every process -> one array, split along the batch where it divides."""

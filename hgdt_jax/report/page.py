@@ -39,7 +39,7 @@ def build(workdir: str | os.PathLike) -> pathlib.Path:
 def render(contents: Contents) -> str:
   """The page as text; every part of it that comes from the workdir is escaped."""
   name = contents.workdir.resolve().name
-  sections = (_clips, _films, _table, _tau, _cost, _training, _details)
+  sections = (_clips, _films, _table, _tau, _truncation, _cost, _training, _details)
   body = '\n'.join([_header(contents, name), *(part for s in sections if (part := s(contents)))])
   return (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -207,6 +207,33 @@ def _tau(contents: Contents) -> str:
     'diffusion.',
     _key(solid, dashed) + _plots(drawn),
   )
+
+
+def _truncation(contents: Contents) -> str:
+  """The two-sample test of drafts at tau, before and after the joint stage."""
+  points = contents.curves.get('truncation') or []
+  if not points:
+    return ''
+  head = ''.join(f'<th scope="col">{float(tau):g}</th>' for tau in _in_order(points, 'tau'))
+  rows = []
+  for method, name in (('gan', 'before joint training'), ('hybrid', 'after')):
+    cells = ''.join(
+      f'<td>{point["statistic"]:.4f} (p {point["p_value"]:.3f})</td>'
+      for point in points
+      if point['method'] == method
+    )
+    rows.append(f'<tr><th scope="row">{_dot(method)}drafts {esc(name)}</th>{cells}</tr>')
+  return _section(
+    'Is the draft right down to tau?',
+    'Drafts and held-out clips, both noised to tau, in a kernel two-sample test: the statistic, 0 '
+    'where both follow one law, and its p-value. Where it is not 0, refining cannot be exact.',
+    '<div class="scroll"><table><thead><tr><th scope="col">tau</th>'
+    f'{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>',
+  )
+
+
+def _in_order(points: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+  return list(dict.fromkeys(point[name] for point in points))
 
 
 def _cost(contents: Contents) -> str:

@@ -89,3 +89,21 @@ def test_content_distance_errors():
     content.acd(np.ones((3, 1, 4)))
   with pytest.raises(ValueError, match='do not fit'):
     content.acd_to_input(np.ones((3, 2, 4)), np.ones((2, 4)))
+
+
+def test_two_samples_of_one_law_are_rejected_as_often_as_the_level_says():
+  rng = np.random.default_rng(0)
+  values = [
+    kernel.two_sample_test(*rng.normal(size=(2, 20, 3)), shuffles=99, seed=i).p_value
+    for i in range(200)
+  ]
+  assert abs(np.mean(np.array(values) <= 0.1) - 0.1) < 0.06
+  np.testing.assert_allclose(np.mean(values), 0.5, atol=0.07)
+
+
+def test_two_samples_of_different_laws_are_told_apart():
+  a, b = np.random.default_rng(0).normal(size=(2, 60, 3))
+  for other in (b + 0.8, 3 * b):  # mean and spread
+    assert kernel.two_sample_test(a, other).p_value < 0.01
+  far, near = kernel.two_sample_test(a, b + 2.0), kernel.two_sample_test(a, b + 1.0)
+  assert far.statistic > near.statistic > kernel.two_sample_test(a, b).statistic

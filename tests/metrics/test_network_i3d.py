@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax.metrics import networks
+from hgdt_jax.metrics import frechet, networks
 from hgdt_jax.metrics.networks import convolution, i3d, names, parameters
 
 
@@ -106,3 +106,25 @@ def test_pooling_by_axis_is_the_pooling_over_the_window(window, strides):
   x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 5, 8, 7, 3)), jnp.float32)
   whole = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, *window, 1), (1, *strides, 1), 'SAME')
   np.testing.assert_array_equal(convolution.max_pool(x, window, strides), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('frames', [10, 13, 16, 24, 32, 40])
+def test_features_of_any_length(state, reference, golden_inputs, frames):
+  features, _ = i3d.build(names.flat('i3d', state), 'logits')
+  clips = golden_inputs.moving_blobs(n=2, t=40, seed=4321)[:, :frames]
+  assert_close(features(clips), reference[f'logits_T{frames}'])
+
+
+@pytest.mark.slow
+def test_whole_golden_sets_and_their_distance(state, reference, golden, golden_inputs):
+  features, _ = i3d.build(names.flat('i3d', state), 'logits')
+  sets = {}
+  for name, jitter in (('A', 0), ('B', 3)):
+    clips = golden_inputs.moving_blobs(jitter=jitter)
+    rows = np.concatenate([features(clips[i : i + 4]) for i in range(0, len(clips), 4)])
+    assert_close(rows, reference[f'logits_{name}'])
+    sets[name] = rows
+  want = golden['fvd_seeded']['A_vs_B']['fvd']['sqrtm_biased(StyleGAN-V)']
+  got = frechet.frechet_distance_of_features(sets['A'], sets['B'], ddof=0)
+  np.testing.assert_allclose(got, want, rtol=1e-3)
