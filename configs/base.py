@@ -49,13 +49,17 @@ def get_config() -> ml_collections.ConfigDict:
   generator.patch = 2  # pixels are drawn in squares of this side
   generator.latent_size = 256  # of the per-frame latents w
   generator.content_size = 128  # of the code per clip
-  generator.motion_size = 32  # of the code per frame
+  generator.motion_size = 32  # of the codes of motion
+  generator.motion = 'gru'  # a code a frame; 'continuous': a path through codes at anchor times
+  generator.motion_interval = 8  # of 'continuous': frames from anchor to anchor
 
   config.critic = critic = ml_collections.ConfigDict()
   critic.width = 64
   critic.max_width = 384
   critic.frame_patch = 2
   critic.clip_patch = 4
+  critic.convolution = 'factorised'  # of the clip critic; 'full': 3x3x3
+  critic.minibatch_stddev = False  # show it how much the clips of a batch differ
   critic.frames = 4  # of each clip, drawn anew each step, that the frame critic sees
   critic.spectral_norm = False
 
@@ -78,10 +82,15 @@ def get_config() -> ml_collections.ConfigDict:
   config.gan = gan = ml_collections.ConfigDict()
   gan.steps = 30_000
   gan.learning_rate = 2e-4  # Adam, betas (0, 0.99)
-  gan.objective = 'relativistic'  # nonsaturating, hinge, least_squares or relativistic
+  gan.objective = 'relativistic'  # nonsaturating, hinge, least_squares, wasserstein, relativistic
   gan.r1 = 1.0  # weight gamma of gamma / 2 |d score / d x|^2 on real clips
   gan.r2 = 1.0  # the same on drafts
+  gan.interpolation_penalty = 0.0  # weight of WGAN-GP's, between real clips and drafts
   gan.penalty_rows = 4  # every n-th row of the batch is penalised: n times cheaper
+  gan.augment = 'none'  # of what critics see, in joint too: 'fixed' or 'adaptive' (ADA) probability
+  gan.augment_probability = 0.2  # of each change to a clip; 'adaptive' begins with it
+  gan.augment_target = 0.6  # 'adaptive': mean sign of the scores of real clips that is aimed at
+  gan.noise = 0.0  # the highest noise level the critics see in stage gan; scales with 'adaptive'
   gan.ema_decay = 0.999
 
   config.diffusion = diffusion = ml_collections.ConfigDict()

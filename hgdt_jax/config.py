@@ -136,9 +136,13 @@ class Generator:
   latent_size: int
   content_size: int
   motion_size: int
+  motion: str
+  motion_interval: int
 
   def problems(self):
     yield from _at_least(1, self, 'width', 'max_width', 'latent_size', 'content_size')
+    yield from _at_least(1, self, 'motion_interval')
+    yield from _one_of(('gru', 'continuous'), self, 'motion')
     yield from _one_of((1, 2, 4), self, 'patch')
 
 
@@ -148,12 +152,15 @@ class Critic:
   max_width: int
   frame_patch: int
   clip_patch: int
+  convolution: str
+  minibatch_stddev: bool
   frames: int
   spectral_norm: bool
 
   def problems(self):
     yield from _at_least(1, self, 'width', 'max_width', 'frames')
     yield from _one_of((1, 2, 4, 8), self, 'frame_patch', 'clip_patch')
+    yield from _one_of(('factorised', 'full'), self, 'convolution')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,15 +201,25 @@ class Gan:
   objective: str
   r1: float
   r2: float
+  interpolation_penalty: float
   penalty_rows: int
+  augment: str
+  augment_probability: float
+  augment_target: float
+  noise: float
   ema_decay: float
 
   def problems(self):
+    penalties = ('r1', 'r2', 'interpolation_penalty')
     yield from _at_least(1, self, 'steps', 'penalty_rows')
-    yield from _at_least(0.0, self, 'r1', 'r2')
+    yield from _at_least(0.0, self, *penalties)
     yield from _between(0.0, 0.99999, self, 'ema_decay')
-    objectives = ('nonsaturating', 'hinge', 'least_squares', 'relativistic')
+    yield from _between(0.0, 1.0, self, 'augment_probability', 'augment_target', 'noise')
+    objectives = ('nonsaturating', 'hinge', 'least_squares', 'wasserstein', 'relativistic')
     yield from _one_of(objectives, self, 'objective')
+    yield from _one_of(('none', 'fixed', 'adaptive'), self, 'augment')
+    if self.objective == 'wasserstein' and not any(getattr(self, name) for name in penalties):
+      yield f"objective='wasserstein': unbounded without one of {', '.join(penalties)}"
 
 
 @dataclasses.dataclass(frozen=True)

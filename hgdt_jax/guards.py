@@ -88,7 +88,7 @@ class Watch:
       symptom = _SYMPTOMS[name]
       value = values.get(f'{stage}/{symptom.value}', math.inf)
       rows = self._since.setdefault((stage, name), [])
-      if value >= bound:
+      if not bound or value >= bound:
         rows.clear()
         continue
       rows.append(step)

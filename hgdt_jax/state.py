@@ -12,19 +12,21 @@ import optax
 class Net:
   """One network. `ema` is what samples; frozen networks have no optimiser state.
 
-  `spectral` holds the power-iteration vectors of a critic under spectral normalisation.
+  `spectral` holds the power-iteration vectors of a critic under spectral normalisation; `augment`,
+  where what a critic sees is augmented, the probability.
   """
 
   params: Any
   ema: Any = None
   opt_state: Any = ()
   spectral: Any = ()
+  augment: jax.Array | None = None
 
   @classmethod
-  def create(cls, params, tx: optax.GradientTransformation, *, ema: bool = True, spectral=()):
+  def create(cls, params, tx: optax.GradientTransformation, *, ema: bool = True, **more):
     # A copy, because donation refuses two leaves that share one buffer.
     average = jax.tree.map(jnp.copy, params) if ema else None
-    return cls(params, average, tx.init(params), spectral)
+    return cls(params, average, tx.init(params), **more)
 
   @property
   def weights(self):

@@ -32,7 +32,11 @@ def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
     ('gan.steps', 0, 'config.gan.steps=0: must be at least 1'),
     ('gan.steps', '3', "config.gan.steps='3': want int"),
     ('gan.steps', True, 'config.gan.steps=True: want int'),
-    ('gan.objective', 'wasserstein', "config.gan.objective='wasserstein': want one of"),
+    ('gan.objective', 'wasserstien', "config.gan.objective='wasserstien': want one of"),
+    ('gan.augment', 'always', "config.gan.augment='always': want one of none, fixed, adaptive"),
+    ('gan.noise', 1.5, 'config.gan.noise=1.5: want 0.0 to 1.0'),
+    ('critic.convolution', '3d', "config.critic.convolution='3d': want one of factorised, full"),
+    ('generator.motion', 'lstm', "config.generator.motion='lstm': want one of gru, continuous"),
     ('gan.learning_rate', 0.0, 'config.gan.learning_rate=0.0: must be above 0'),
     ('hybrid.tau', 1.0, 'config.hybrid.tau=1.0: must lie between'),
     ('data.size', 24, 'config.data.size=24: must be a power of two'),
@@ -48,6 +52,13 @@ def test_a_wrong_field_is_named_with_its_path(tiny_dict, path, value, says):
   with pytest.raises(ValueError, match=r'^config\.') as caught:
     _build(tiny_dict, path, value)
   assert says in str(caught.value)
+
+
+def test_a_wasserstein_critic_needs_some_penalty(tiny_dict):
+  tiny_dict['gan'] |= dict(objective='wasserstein', r1=0.0, r2=0.0)
+  with pytest.raises(ValueError, match=r"config\.gan\.objective='wasserstein': unbounded"):
+    config.build(config.Config, tiny_dict)
+  assert _build(tiny_dict, 'gan.interpolation_penalty', 10.0).gan.objective == 'wasserstein'
 
 
 def test_a_missing_field_is_named(tiny_dict):

@@ -56,7 +56,7 @@ def test_a_warning_is_given_once(caplog):
 
 def test_a_bound_of_zero_is_off():
   watch = guards.Watch(guards.Bounds(0, 0, 0), 1, 'stop')
-  _write(watch, 1, motion_ratio=0.0, diversity=0.0, d_loss=0.0)
+  _write(watch, 1, motion_ratio=0.0, diversity=0.0, d_loss=-1.0)
 
 
 def test_a_stage_without_critic_is_not_measured_by_drafts():

@@ -15,17 +15,13 @@ NAMES = sorted(adversarial.OBJECTIVES)
 @pytest.mark.parametrize('name', NAMES)
 def test_gradient_equals_a_numerical_one(name, player):
   loss = getattr(adversarial.OBJECTIVES[name], player)
-  real, fake = jax.random.normal(jax.random.key(0), (2, 5))
-  grads = jax.grad(loss, argnums=(0, 1))(real, fake)
-  for argument in (0, 1):
-    for i in range(5):
-      at = [real, fake]
-      ends = []
-      for step in (1e-2, -1e-2):
-        moved = list(at)
-        moved[argument] = at[argument].at[i].add(step)
-        ends.append(float(loss(*moved)))
-      np.testing.assert_allclose(grads[argument][i], (ends[0] - ends[1]) / 2e-2, atol=2e-3)
+  with jax.enable_x64(True):
+    logits = jax.random.normal(jax.random.key(0), (2, 5), jnp.float64)
+    value = lambda logits: loss(*logits)
+    gradient = jax.grad(value)(logits)
+    for at in np.ndindex(2, 5):
+      ends = [value(logits.at[at].add(step)) for step in (1e-6, -1e-6)]
+      np.testing.assert_allclose(gradient[at], (ends[0] - ends[1]) / 2e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -37,14 +33,29 @@ def test_the_critic_prefers_high_reals_and_the_generator_high_fakes(name):
   assert jax.grad(objective.generator, argnums=1)(real, fake) < 0
 
 
-def test_closed_form_values():
-  value = {name: float(o.critic(jnp.zeros(3), jnp.zeros(3))) for name, o in _all()}
-  two_coins, one = 2 * np.log(2), np.log(2)
-  np.testing.assert_allclose(
-    [value[n] for n in ('nonsaturating', 'hinge', 'least_squares', 'relativistic')],
-    [two_coins, 2, 1, one],
-    rtol=1e-6,
-  )
+def test_closed_form_values_of_an_undecided_critic():
+  value = {n: float(o.critic(jnp.zeros(3), jnp.zeros(3))) for n, o in _all()}
+  coin = np.log(2)
+  want = dict(nonsaturating=2 * coin, hinge=2, least_squares=1, relativistic=coin, wasserstein=0)
+  assert value.keys() == want.keys()
+  np.testing.assert_allclose([value[name] for name in want], list(want.values()), rtol=1e-6)
+
+
+def test_closed_form_gradients():
+  """By each logit, of both players' losses; `p` is the probability the critic gives to real."""
+  r, f = 0.3, -0.8
+  p = lambda logit: 1 / (1 + np.exp(-logit))
+  want = {
+    'nonsaturating': [(p(r) - 1, p(f)), (0, p(f) - 1)],
+    'hinge': [(-1, 1), (0, -1)],
+    'least_squares': [(2 * (r - 1), 2 * f), (0, 2 * (f - 1))],
+    'wasserstein': [(-1, 1), (0, -1)],
+    'relativistic': [(p(r - f) - 1, 1 - p(r - f)), (1 - p(f - r), p(f - r) - 1)],
+  }
+  for name, objective in _all():
+    losses = (objective.critic, objective.generator)
+    got = [jax.grad(loss, argnums=(0, 1))(jnp.float32(r), jnp.float32(f)) for loss in losses]
+    np.testing.assert_allclose(got, want[name], rtol=1e-5, err_msg=name)
 
 
 def _all():
@@ -54,7 +65,7 @@ def _all():
 def test_the_relativistic_loss_does_not_see_a_shift_of_all_logits():
   real, fake = jax.random.normal(jax.random.key(0), (2, 5))
   objective = adversarial.OBJECTIVES['relativistic']
-  for loss in objective:
+  for loss in (objective.critic, objective.generator):
     np.testing.assert_allclose(loss(real + 7, fake + 7), loss(real, fake), rtol=1e-5)
 
 
@@ -68,6 +79,34 @@ def test_penalty_of_a_linear_critic_is_its_squared_weight_norm(dtype):
   )
   assert penalty.dtype == jnp.float32
   np.testing.assert_allclose(penalty, jnp.sum(weight**2), rtol=1e-5)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_interpolation_penalty_of_a_linear_critic_is_how_far_its_norm_is_from_one(dtype):
+  shape = (3, 2, 4, 4, 3)
+  weight = 0.3 * jax.random.normal(jax.random.key(0), shape[1:])
+  real, fake = jax.random.normal(jax.random.key(1), (2, *shape)).astype(dtype)
+  penalty = adversarial.interpolation_penalty(
+    lambda x: jnp.sum(x * weight[None], axis=(1, 2, 3, 4)), real, fake, jnp.zeros(3)
+  )
+  assert penalty.dtype == jnp.float32
+  np.testing.assert_allclose(penalty, (jnp.sqrt(jnp.sum(weight**2)) - 1) ** 2, rtol=1e-5)
+
+
+def test_interpolation_penalty_looks_between_real_and_fake_one_share_a_clip():
+  """Of sum x^2 / 2 the gradient is x itself, so its norm says where it was taken."""
+  real, fake = jnp.full((3, 1, 1, 1, 1), 2.0), jnp.full((3, 1, 1, 1, 1), 6.0)
+  share = jnp.array([0.0, 0.5, 1.0])  # at 2, 4 and 6
+  penalty = adversarial.interpolation_penalty(lambda x: 0.5 * x**2, real, fake, share)
+  np.testing.assert_allclose(penalty, (1**2 + 3**2 + 5**2) / 3, rtol=1e-5)
+
+
+def test_interpolation_penalty_has_a_gradient_where_the_critic_has_none():
+  clips = jnp.ones((2, 1, 1, 1, 1))
+  flat = lambda weight: adversarial.interpolation_penalty(
+    lambda x: weight * x, clips, clips, jnp.zeros(2)
+  )
+  assert np.isfinite(jax.grad(flat)(0.0))
 
 
 def test_warp_by_whole_pixels_is_a_shift():

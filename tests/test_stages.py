@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import config, sharding
-from hgdt_jax.stages import STAGES, adversarial, aligner, fewstep
+from hgdt_jax import augment, config, sharding
+from hgdt_jax.stages import STAGES, adversarial, aligner, denoising, fewstep, gan
 from hgdt_jax.trained import abstract_state
 
 ROOT_KEY = 7
@@ -120,9 +120,80 @@ def test_the_penalty_is_that_of_the_clip_critic_and_the_mean_frame_critic(tiny):
     }
 
   video = jnp.zeros(shape)
-  got = adversarial._penalty(tiny, score, video, video)
-  want = 0.5 * (tiny.gan.r1 + tiny.gan.r2) * jnp.sum((clip + frame / tiny.data.frames) ** 2)
-  np.testing.assert_allclose(got, want, rtol=1e-5)
+  key, squared = jax.random.key(1), jnp.sum((clip + frame / tiny.data.frames) ** 2)
+  got = adversarial._penalty(tiny, score, video, video, key)
+  np.testing.assert_allclose(got, 0.5 * (tiny.gan.r1 + tiny.gan.r2) * squared, rtol=1e-5)
+  weights = dataclasses.replace(tiny.gan, r1=0.0, r2=0.0, interpolation_penalty=10.0)
+  got = adversarial._penalty(dataclasses.replace(tiny, gan=weights), score, video, video, key)
+  np.testing.assert_allclose(got, 10 * (jnp.sqrt(squared) - 1) ** 2, rtol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def all_options(smallest):
+  """A configuration with every option of the game on."""
+  given = smallest()
+  given['gan'] |= dict(objective='wasserstein', interpolation_penalty=10.0, augment='adaptive')
+  given['gan'] |= dict(augment_probability=0.5, noise=0.4)
+  given['critic'] |= dict(convolution='full', minibatch_stddev=True)
+  given['generator'] |= dict(motion='continuous', motion_interval=2)
+  return config.build(config.Config, given)
+
+
+def test_the_game_with_every_option_adapts_its_augmentation(all_options):
+  """And goes on from the probability in the state."""
+  cfg, root = all_options, jax.random.key(ROOT_KEY)
+  state = jax.jit(lambda key: STAGES['gan'].init(cfg, key))(jax.random.key(0))
+  step, pace = (
+    jax.jit(STAGES['gan'].make_step(cfg)),
+    cfg.data.batch * cfg.data.frames / augment.FRAMES,
+  )
+  new, metrics = step(state, _batch(cfg), root)
+  assert all(np.isfinite(v) for v in metrics.values())
+  assert metrics['gan/augment_probability'] == 0.5 and metrics['gan/g_grad_norm'] > 0
+  after = float(new.nets['critic'].augment)
+  np.testing.assert_allclose(abs(after - 0.5), pace, rtol=1e-3)
+  _, metrics = step(new, _batch(cfg), root)
+  assert float(metrics['gan/augment_probability']) == after
+  assert step._cache_size() == 1
+
+
+def test_the_critic_sees_noise_up_to_a_level_that_follows_the_augmentation(all_options):
+  root = jax.random.key(ROOT_KEY)
+  key = lambda name: jax.random.fold_in(root, len(name))
+  clip = jnp.zeros((256, 1, 16, 16, 3))
+  highest = {}
+  for p in (0.5, 0.25):
+    t, see = gan._see(all_options, key, len(clip), jnp.float32(p))
+    highest[p] = float(t.max())
+    np.testing.assert_allclose(
+      see('noise_real')(clip).std(axis=(1, 2, 3, 4)),
+      denoising.schedule(all_options).sigma(t),
+      atol=0.04,
+    )
+  np.testing.assert_allclose([highest[0.5], highest[0.25]], [0.2, 0.1], rtol=0.03)
+
+
+@pytest.mark.parametrize('stage', ['gan', 'joint'])
+def test_critics_see_real_clips_and_drafts_augmented(all_options, stage, monkeypatch):
+  """Twice the drafts: for the critic's move, and for the answer, whose gradient goes through it."""
+  seen = []
+  monkeypatch.setattr(augment, 'clips', lambda key, video, p: seen.append(video) or video)
+  state = jax.eval_shape(lambda key: STAGES[stage].init(all_options, key), jax.random.key(0))
+  step = STAGES[stage].make_step(all_options)
+  jax.eval_shape(step, state, _batch(all_options), jax.random.key(ROOT_KEY))
+  assert len(seen) == 3
+
+
+@pytest.mark.parametrize('stage', ['gan', 'fewstep'])
+def test_a_game_without_augmentation_has_none_in_its_program(tiny, all_options, stage, monkeypatch):
+  """Nor ever that of the few steps."""
+  monkeypatch.setattr(augment, 'clips', None)  # not to be called
+  cfg = tiny if stage == 'gan' else all_options
+  state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
+  assert state.nets['critic'].augment is None
+  step = STAGES[stage].make_step(cfg)
+  _, metrics = jax.eval_shape(step, state, _batch(cfg), jax.random.key(ROOT_KEY))
+  assert f'{stage}/augment_probability' not in metrics
 
 
 def test_few_step_training_draws_the_steps_of_its_walks(tiny):

@@ -25,12 +25,17 @@ MAY_IMPORT = {
   'hgdt_jax/metrics': ['jax', 'flax', 'hgdt_jax.metrics'],
   'hgdt_jax/sampling': ['jax', 'hgdt_jax.diffusion', 'hgdt_jax.rng', 'hgdt_jax.sampling'],
   'hgdt_jax/report': ['hgdt_jax.report', 'hgdt_jax.writer', 'hgdt_jax.sampling.clips'],
-  'hgdt_jax/train.py': ['jax', 'hgdt_jax.checkpoint', 'hgdt_jax.sharding', 'hgdt_jax.writer'],
+  'hgdt_jax/train.py': [
+    'jax',
+    *(f'hgdt_jax.{name}' for name in ('checkpoint', 'guards', 'sharding', 'writer')),
+  ],
+  'hgdt_jax/guards.py': [],
   'hgdt_jax/checkpoint.py': ['jax'],
+  'hgdt_jax/augment.py': ['jax'],
   'hgdt_jax/stages': [
     *('jax', 'flax', 'optax'),
     *(f'hgdt_jax.{name}' for name in ('models', 'diffusion', 'losses', 'stages')),
-    *(f'hgdt_jax.{name}' for name in ('config', 'rng', 'state')),
+    *(f'hgdt_jax.{name}' for name in ('augment', 'config', 'rng', 'state')),
   ],
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')

@@ -1,7 +1,7 @@
 """Adversarial objectives and gradient penalties, as functions of logits.
 
-Every objective is a pair `(critic_loss, generator_loss)` of functions `(real, fake) -> scalar`,
-where `real` and `fake` are logits of equal shape, high for what the critic takes for real.
+Every objective has two losses, functions `(real, fake) -> scalar`, where `real` and `fake` are
+logits of equal shape, high for what the critic takes for real.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,15 @@ import jax.numpy as jnp
 
 
 class Objective(NamedTuple):
+  """The losses of both players.
+
+  `neutral` is the logit of an undecided critic; None where only differences of logits mean
+  anything.
+  """
+
   critic: Callable[[jax.Array, jax.Array], jax.Array]
   generator: Callable[[jax.Array, jax.Array], jax.Array]
+  neutral: float | None = 0.0
 
 
 OBJECTIVES = {
@@ -31,13 +38,31 @@ OBJECTIVES = {
   'least_squares': Objective(
     critic=lambda real, fake: jnp.mean(jnp.square(real - 1)) + jnp.mean(jnp.square(fake)),
     generator=lambda real, fake: jnp.mean(jnp.square(fake - 1)),
+    neutral=0.5,
+  ),
+  # Arjovsky et al. 2017. Bounded only under a penalty, best `interpolation_penalty`.
+  'wasserstein': Objective(
+    critic=lambda real, fake: jnp.mean(fake) - jnp.mean(real),
+    generator=lambda real, fake: -jnp.mean(fake),
+    neutral=None,
   ),
   # Huang et al. 2024 (R3GAN), after Jolicoeur-Martineau 2018: each real is paired with a fake.
   'relativistic': Objective(
     critic=lambda real, fake: jnp.mean(jax.nn.softplus(fake - real)),
     generator=lambda real, fake: jnp.mean(jax.nn.softplus(real - fake)),
+    neutral=None,
   ),
 }
+
+
+def mean_sign(objective: Objective, real: jax.Array, fake: jax.Array) -> jax.Array:
+  """Share of real logits above the neutral one less the share below, -1 to 1.
+
+  Near 1 the critic knows the real clips by heart. Source: Karras et al. 2020 (ADA), eq. 1, r_t.
+  Where no logit is neutral, the mean logit of the fakes takes its place.
+  """
+  neutral = jnp.mean(fake) if objective.neutral is None else objective.neutral
+  return jnp.mean(jnp.sign(real - neutral))
 
 
 def gradient_penalty(score: Callable[[jax.Array], jax.Array], video: jax.Array) -> jax.Array:
@@ -49,5 +74,28 @@ def gradient_penalty(score: Callable[[jax.Array], jax.Array], video: jax.Array) 
 
   Source: Mescheder et al. 2018, eq. 9, without its factor gamma / 2.
   """
+  return jnp.mean(_squared_norms(score, video))
+
+
+def interpolation_penalty(
+  score: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, share: jax.Array
+) -> jax.Array:
+  """Mean squared distance from 1 of the norm of d score / d video between real and fake clips.
+
+  Args:
+    score: as in `gradient_penalty`.
+    real: `[B, T, H, W, C]`.
+    fake: the same.
+    share: `[B]` in [0, 1], of the fake in each clip where the gradient is taken.
+
+  Source: Gulrajani et al. 2017 (WGAN-GP), eq. 3, without its factor lambda.
+  """
+  share = share.reshape(-1, *(1 for _ in real.shape[1:]))
+  squared = _squared_norms(score, real + share * (fake - real))
+  return jnp.mean(jnp.square(jnp.sqrt(squared + 1e-12) - 1))  # at 0, sqrt has no gradient
+
+
+def _squared_norms(score, video):
+  """Squared norm `[B]` of d score / d video, in float32 whatever the critic computes in."""
   gradient = jax.grad(lambda x: jnp.sum(score(x).astype(jnp.float32)))(video.astype(jnp.float32))
-  return jnp.mean(jnp.sum(jnp.square(gradient), axis=tuple(range(1, gradient.ndim))))
+  return jnp.sum(jnp.square(gradient), axis=tuple(range(1, gradient.ndim)))

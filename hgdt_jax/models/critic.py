@@ -1,6 +1,7 @@
 """The critics: one looks at frames, one at how they follow each other."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from hgdt_jax.models import layers
@@ -11,13 +12,16 @@ class Critic(nn.Module):
 
   The frame critic sees few frames finely, the clip critic all of them in larger patches. Both are
   told the noise level t of what they see (Diffusion-GAN 2023) and, where there are classes, add the
-  projection of the label (Miyato and Koyama 2018).
+  projection of the label (Miyato and Koyama 2018). The clip critic's convolutions are
+  'factorised', 1x3x3 after three temporal taps, or 'full', 3x3x3.
   """
 
   width: int = 64  # features of the largest maps
   max_width: int = 256
   frame_patch: int = 2  # pixels are space-to-depthed by this
   clip_patch: int = 4
+  convolution: str = 'factorised'
+  minibatch_stddev: bool = False  # shows each clip how much its neighbours in the batch differ
   classes: int = 0
   dtype: jnp.dtype = jnp.float32
 
@@ -31,20 +35,28 @@ class Critic(nn.Module):
     Returns:
       {'frame': [B, F], 'clip': [B]} in float32.
     """
-    trunk = dict(width=self.width, max_width=self.max_width, classes=self.classes, dtype=self.dtype)
+    trunk = dict(
+      width=self.width,
+      max_width=self.max_width,
+      minibatch_stddev=self.minibatch_stddev,
+      classes=self.classes,
+      dtype=self.dtype,
+    )
     few = video if frames is None else jnp.take(video, frames, axis=1)
-    frame = Trunk(patch=self.frame_patch, over_time=False, name='frame', **trunk)(few, t, label)
-    clip = Trunk(patch=self.clip_patch, over_time=True, name='clip', **trunk)(video, t, label)
+    frame = Trunk(patch=self.frame_patch, convolution='frames', name='frame', **trunk)
+    clip = Trunk(patch=self.clip_patch, convolution=self.convolution, name='clip', **trunk)
+    frame, clip = frame(few, t, label), clip(video, t, label)
     return {'frame': frame, 'clip': jnp.mean(clip, axis=1)}
 
 
 class Trunk(nn.Module):
-  """Residual 2D blocks on folded frames; `over_time` adds temporal taps to each."""
+  """Residual blocks on folded frames, which only 'factorised' and 'full' convolutions mix."""
 
-  over_time: bool
+  convolution: str  # frames, factorised or full
   width: int
   max_width: int
   patch: int
+  minibatch_stddev: bool
   classes: int
   dtype: jnp.dtype
 
@@ -59,19 +71,19 @@ class Trunk(nn.Module):
       shift = nn.Dense(width, dtype=self.dtype, name=f'map{size}_noise')(noise)  # [B, C]
       shift = jnp.repeat(shift, frames, axis=0)[:, None, None]
       h = nn.leaky_relu(x + shift, 0.2)
-      if self.over_time:
-        h = layers.unfold(h, frames)
-        taps = [layers.shifted(h, 1), h, layers.shifted(h, -1)]
-        h = layers.fold(jnp.concatenate(taps, axis=-1))
-        h = nn.leaky_relu(nn.Dense(width, dtype=self.dtype, name=f'map{size}_time')(h), 0.2)
-      h = nn.Conv(width, (3, 3), dtype=self.dtype, name=f'map{size}_conv0')(h)
-      h = nn.Conv(width, (3, 3), dtype=self.dtype, name=f'map{size}_conv1')(nn.leaky_relu(h, 0.2))
+      if self.convolution == 'factorised':
+        h = nn.Dense(width, dtype=self.dtype, name=f'map{size}_time')(_taps(h, frames))
+        h = nn.leaky_relu(h, 0.2)
+      h = self._conv(h, frames, f'map{size}_conv0')
+      h = self._conv(nn.leaky_relu(h, 0.2), frames, f'map{size}_conv1')
       x = x + h
       if size <= 4:
         break
       width = min(2 * width, self.max_width)
       x = nn.Dense(width, dtype=self.dtype, name=f'map{size}_down')(layers.space_to_depth(x, 2))
     h = nn.leaky_relu(x, 0.2).reshape(b, frames, -1)
+    if self.minibatch_stddev:
+      h = jnp.concatenate([h, spread(h).astype(h.dtype)], axis=-1)
     h = nn.Dense(self.max_width, dtype=self.dtype, name='flat')(h)
     h = nn.leaky_relu(h, 0.2).astype(jnp.float32)  # [B, T, F]
     logit = nn.Dense(1, name='logit')(h)[..., 0]  # [B, T]
@@ -79,3 +91,27 @@ class Trunk(nn.Module):
       embedding = layers.LabelEmbedding(self.classes, self.max_width, name='label')(label)
       logit += jnp.sum(h * embedding[:, None], axis=-1) * self.max_width**-0.5
     return logit
+
+  def _conv(self, h, frames, name):
+    width = h.shape[-1]
+    if self.convolution == 'full':  # 3x3x3 as one 2D convolution over the channels of three frames
+      h = _taps(h, frames)
+    return nn.Conv(width, (3, 3), dtype=self.dtype, name=name)(h)
+
+
+def _taps(h, frames):
+  """`[B*T, H, W, C]` -> `[B*T, H, W, 3C]`: the frame before, the frame, the frame after."""
+  h = layers.unfold(h, frames)
+  return layers.fold(jnp.concatenate([layers.shifted(h, 1), h, layers.shifted(h, -1)], axis=-1))
+
+
+def spread(h: jax.Array) -> jax.Array:
+  """How much features `[B, T, F]` differ between the clips of a group -> float32 `[B, T, 1]`.
+
+  Groups are neighbours in the batch, so that devices need not talk: four, or as many under four as
+  divide the batch. Source: Karras et al. 2018, sec. 3, minibatch standard deviation.
+  """
+  group = next(n for n in (4, 3, 2, 1) if len(h) % n == 0)
+  grouped = h.astype(jnp.float32).reshape(-1, group, *h.shape[1:])
+  deviation = jnp.sqrt(jnp.var(grouped, axis=1) + 1e-8)  # [B / group, T, F]
+  return jnp.repeat(jnp.mean(deviation, axis=-1, keepdims=True), group, axis=0)

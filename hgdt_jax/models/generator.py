@@ -10,8 +10,9 @@ from hgdt_jax.models import layers
 class Generator(nn.Module):
   """Drafts a whole clip in one pass.
 
-  A content code per clip and a motion code per frame give per-frame latents w, of unit variance;
-  a recurrent network over the frames makes the motion codes a path (MoCoGAN 2018). Modulated 2D
+  A content code per clip and motion codes give per-frame latents w, of unit variance. Motion 'gru'
+  has a code per frame, which a recurrent network makes a path (MoCoGAN 2018); 'continuous' has one
+  every `motion_interval` frames, and `ContinuousMotion` between them. Modulated 2D
   convolutions (StyleGAN2 2020) on folded frames draw each frame from its w, and temporal layers
   between them let neighbours agree.
   """
@@ -24,15 +25,25 @@ class Generator(nn.Module):
   latent_size: int = 128  # of w
   content_size: int = 64
   motion_size: int = 16
+  motion: str = 'gru'
+  motion_interval: int = 8
   classes: int = 0
   dtype: jnp.dtype = jnp.float32
 
   def draw_codes(self, key: jax.Array, batch: int, frames: int) -> dict[str, jax.Array]:
-    """Standard normal codes: content `[B, Z]`, motion `[B, T, M]`."""
+    """Standard normal codes: content `[B, Z]`, motion `[B, T, M]`.
+
+    Continuous motion has fewer, as `ContinuousMotion` wants them, and with them the times `[B, T]`
+    of the frames.
+    """
     content_key, motion_key = jax.random.split(key)
-    return {
+    codes, times = frames, {}
+    if self.motion == 'continuous':
+      codes = ContinuousMotion.codes(frames, self.motion_interval)
+      times = {'time': jnp.broadcast_to(jnp.arange(frames, dtype=jnp.float32), (batch, frames))}
+    return times | {
       'content': jax.random.normal(content_key, (batch, self.content_size)),
-      'motion': jax.random.normal(motion_key, (batch, frames, self.motion_size)),
+      'motion': jax.random.normal(motion_key, (batch, codes, self.motion_size)),
     }
 
   @nn.compact
@@ -61,21 +72,84 @@ class Generator(nn.Module):
     return layers.unfold(x, frames), latents
 
   def _latents(self, z, label):
-    content, motion = z['content'].astype(self.dtype), z['motion'].astype(self.dtype)
+    content = z['content'].astype(self.dtype)
     if self.classes:
       embedding = layers.LabelEmbedding(self.classes, self.content_size, self.dtype, name='label')
       content = jnp.concatenate([content, embedding(label)], axis=-1)
     content = nn.silu(nn.Dense(self.latent_size, dtype=self.dtype, name='content0')(content))
     content = nn.Dense(self.latent_size, dtype=self.dtype, name='content1')(content)
-    path = nn.RNN(nn.GRUCell(self.latent_size // 2, dtype=self.dtype), name='motion_path')(motion)
-    start = content[:, None]  # the path starts from what moves
+    path, start = self._path(z), content[:, None]  # the path starts from what moves
     h = jnp.concatenate([jnp.broadcast_to(start, (*path.shape[:2], self.latent_size)), path], -1)
     h = nn.silu(nn.Dense(self.latent_size, dtype=self.dtype, name='mix0')(h))
     h = start + nn.Dense(self.latent_size, dtype=self.dtype, name='mix1')(h)
     return nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32, name='unit')(h)
 
+  def _path(self, z):
+    """What moves, `[B, T, D/2]`."""
+    features, motion = self.latent_size // 2, z['motion'].astype(self.dtype)
+    if self.motion == 'continuous':
+      path = ContinuousMotion(features, self.motion_interval, self.dtype, name='motion_path')
+      return path(motion, z['time']).astype(self.dtype)
+    return nn.RNN(nn.GRUCell(features, dtype=self.dtype), name='motion_path')(motion)
+
   def _width(self, size):
     return min(self.max_width, self.width * (self.size // self.patch) // size)
+
+
+class ContinuousMotion(nn.Module):
+  """Motion as a path through vectors at anchor times, `interval` frames apart, that never repeats.
+
+  Between two anchors, the straight line from vector to vector, and waves on it whose amplitude,
+  pace and phase the left one sets, less the line between the waves' own ends: so the path is
+  continuous, and each stretch is new. The vectors come from the codes by convolutions without
+  padding, and waves count time from their anchor: every stretch has the same law, and a clip may be
+  of any length.
+
+  Source: StyleGAN-V (Skorokhodov et al. 2022), sec. 3.1; amplitudes in place of its fixed ones.
+  """
+
+  features: int
+  interval: int
+  dtype: jnp.dtype = jnp.float32
+
+  taps = 3  # codes under each of the two convolutions
+
+  @classmethod
+  def codes(cls, frames: int, interval: int) -> int:
+    """How many codes a clip takes: an anchor on each side of its frames, and all under the taps."""
+    return (frames - 1) // interval + 2 + 2 * (cls.taps - 1)
+
+  @nn.compact
+  def __call__(self, codes, time):
+    """Codes `[B, N, M]`, times in frames `[B, T]` -> float32 `[B, T, features]` (if even)."""
+    vectors = codes
+    for i in range(2):
+      conv = nn.Conv(
+        self.features, (self.taps,), padding='VALID', dtype=self.dtype, name=f'codes{i}'
+      )
+      vectors = nn.leaky_relu(conv(vectors), 0.2)  # [B, anchors, F]
+
+    left = jnp.floor(time / self.interval).astype(jnp.int32)
+    way = (time / self.interval - left)[..., None]  # [B, T, 1], from the left anchor to the right
+    waves = self.features // 2
+
+    def project(name, features):  # without a bias, onto which all motion might collapse
+      dense = nn.Dense(features, use_bias=False, dtype=self.dtype, name=name)
+      return dense(vectors).astype(jnp.float32)
+
+    at = lambda values, anchor: jnp.take_along_axis(values, anchor[..., None], axis=1)
+    line = lambda start, end: (1 - way) * start + way * end
+    amplitude, pace, phase = (at(project(n, waves), left) for n in ('amplitude', 'pace', 'phase'))
+    # Wavelengths of half an interval to four; its pace may halve one, or stretch it without end.
+    cycles = jnp.exp2(jnp.linspace(1.0, -2.0, waves)).reshape(1, 1, -1) * (1 + jnp.tanh(pace))
+
+    def wave(way):
+      angle = 2 * jnp.pi * (cycles * way + phase)
+      return jnp.concatenate([amplitude * jnp.sin(angle), amplitude * jnp.cos(angle)], axis=-1)
+
+    detour = wave(way) - line(wave(jnp.zeros_like(way)), wave(jnp.ones_like(way)))
+    vector = project('vector', 2 * waves)
+    return line(at(vector, left), at(vector, left + 1)) + detour
 
 
 class ModulatedConv(nn.Module):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from hgdt_jax import augment
 from hgdt_jax.config import Config
 from hgdt_jax.losses import adversarial
 from hgdt_jax.models import spectral
@@ -20,9 +21,13 @@ def optimiser(learning_rate: float, steps: int) -> optax.GradientTransformation:
   return optax.adam(optax.cosine_decay_schedule(learning_rate, steps, 0.1), b1=0.0, b2=0.99)
 
 
-def init_critic(params, tx, key: jax.Array, spectral_norm: bool) -> Net:
-  vectors = spectral.init(params, key) if spectral_norm else ()
-  return Net.create(params, tx, ema=False, spectral=vectors)
+def init_critic(cfg: Config, params, tx, key: jax.Array, *, augmented: bool = True) -> Net:
+  """`augmented`: whether `gan.augment` says what this critic sees."""
+  vectors = spectral.init(params, key) if cfg.critic.spectral_norm else ()
+  probability = None
+  if augmented and cfg.gan.augment != 'none':
+    probability = jnp.float32(cfg.gan.augment_probability)
+  return Net.create(params, tx, ema=False, spectral=vectors, augment=probability)
 
 
 def play(
@@ -38,6 +43,7 @@ def play(
   label: jax.Array,
   t: jax.Array,
   frames: jax.Array,
+  key: Callable[[str], jax.Array],
   generator_tx: optax.GradientTransformation,
   critic_tx: optax.GradientTransformation,
   decay: float,
@@ -51,10 +57,12 @@ def play(
 
   Args:
     draw: parameters of the generator -> (clip `[B, T, H, W, C]`, anything else worth keeping).
-    see_real: real clips -> what the critic sees of them; may diffuse them.
+    see_real: real clips, augmented if the critic is so trained -> what it sees of them; may diffuse
+      them.
     see_fake: the same of drawn clips.
     t: `[B]`, the noise level that the critic is told.
     frames: indices of the frames that the frame critic sees.
+    key: name -> key of that random stream at this step.
     decay: of the generator's average.
     also: a further loss of the drawn clip, for the generator.
 
@@ -63,7 +71,12 @@ def play(
   """
   objective = adversarial.OBJECTIVES[cfg.gan.objective]
   clip, pull_back, kept = jax.vjp(draw, generator.params, has_aux=True)
-  seen_real, seen_fake = see_real(real), see_fake(clip)
+  p = critic.augment
+
+  def augmented(video, name):
+    return video if p is None else augment.clips(key(f'augment_{name}'), video, p)
+
+  seen_real, seen_fake = see_real(augmented(real, 'real')), see_fake(augmented(clip, 'fake'))
   if critic.spectral:
     critic = critic.replace(spectral=spectral.iterate(critic.params, critic.spectral))
 
@@ -76,9 +89,8 @@ def play(
     real_score, fake_score = score(params, seen_real), score(params, seen_fake)
     loss = sum(objective.critic(real_score[k], fake_score[k]) for k in real_score)
     every = cfg.gan.penalty_rows
-    penalty = _penalty(
-      cfg, lambda x: score(params, x, every), seen_real[::every], seen_fake[::every]
-    )
+    some_real, some_fake = seen_real[::every], seen_fake[::every]
+    penalty = _penalty(cfg, lambda x: score(params, x, every), some_real, some_fake, key('penalty'))
     return loss + penalty, (loss, penalty, real_score, fake_score)
 
   grads, (d_loss, penalty, real_score, fake_score) = jax.grad(critic_loss, has_aux=True)(
@@ -88,7 +100,7 @@ def play(
   critic = critic.update(grads, critic_tx)
 
   def generator_loss(fake):
-    fake_score = score(critic.params, see_fake(fake))
+    fake_score = score(critic.params, see_fake(augmented(fake, 'fake')))
     real_score = score(critic.params, seen_real)
     game = sum(objective.generator(real_score[k], fake_score[k]) for k in fake_score)
     return game + also(fake), game
@@ -109,6 +121,13 @@ def play(
     'motion_ratio': _motion(clip) / _motion(real),
     'diversity': _spread(clip) / _spread(real),
   }
+  if p is not None:
+    metrics['augment_probability'] = p
+    if cfg.gan.augment == 'adaptive':
+      signs = [adversarial.mean_sign(objective, real_score[k], fake_score[k]) for k in real_score]
+      shown = real.shape[0] * real.shape[1]
+      p = augment.adapt(p, sum(signs) / len(signs), cfg.gan.augment_target, shown)
+      critic = critic.replace(augment=p)
   return generator, critic, (clip, kept), metrics
 
 
@@ -118,8 +137,8 @@ def draw_frames(cfg: Config, key: jax.Array) -> jax.Array:
   return jnp.sort(drawn)
 
 
-def _penalty(cfg, score, real, fake):
-  """gamma / 2 (R1 + R2) on every `penalty_rows`-th row.
+def _penalty(cfg, score, real, fake, key):
+  """gamma / 2 (R1 + R2) and the interpolation penalty, on every `penalty_rows`-th row.
 
   What lazy regularisation (StyleGAN2 2020) saves, without its bursts and without a branch in the
   program: the mean over some rows of a random batch is as unbiased as the mean over all.
@@ -134,6 +153,9 @@ def _penalty(cfg, score, real, fake):
     for weight, video in ((cfg.gan.r1, real), (cfg.gan.r2, fake))
     if weight
   ]
+  if weight := cfg.gan.interpolation_penalty:
+    share = jax.random.uniform(key, (len(real),))
+    penalties.append(weight * adversarial.interpolation_penalty(joined, real, fake, share))
   return sum(penalties, jnp.zeros(()))
 
 

@@ -25,8 +25,9 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   return TrainState.create(
     denoiser=Net.create(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')), denoiser_tx),
     bridge=Net(params=networks.init_bridge(cfg, rng.stream(key, 'bridge'))),  # frozen
+    # A step from an augmented clip would not lead to x_s of the plain one beside it.
     critic=adversarial.init_critic(
-      critic, critic_tx, rng.stream(key, 'spectral'), cfg.critic.spectral_norm
+      cfg, critic, critic_tx, rng.stream(key, 'spectral'), augmented=False
     ),
   )
 
@@ -71,6 +72,7 @@ def make_step(cfg: Config):
       label=label,
       t=s,
       frames=adversarial.draw_frames(cfg, key('frames')),
+      key=key,
       generator_tx=denoiser_tx,
       critic_tx=critic_tx,
       decay=cfg.fewstep.ema_decay,

@@ -1,11 +1,15 @@
-"""Stage `gan`: the draft generator against a frame critic and a clip critic, on clean clips."""
+"""Stage `gan`: the draft generator against a frame critic and a clip critic.
+
+On clean clips, or (`gan.noise`) on clips diffused so much as keeps the critic from learning them by
+heart (Diffusion-GAN, Wang et al. 2023).
+"""
 
 import jax
 import jax.numpy as jnp
 
 from hgdt_jax import rng
 from hgdt_jax.config import Config
-from hgdt_jax.stages import adversarial, batches, networks
+from hgdt_jax.stages import adversarial, batches, denoising, networks
 from hgdt_jax.state import Net, TrainState
 
 STARTS_FROM = {}
@@ -17,9 +21,7 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   critic = networks.init_critic(cfg, rng.stream(key, 'critic'))
   return TrainState.create(
     generator=Net.create(generator, tx),
-    critic=adversarial.init_critic(
-      critic, tx, rng.stream(key, 'spectral'), cfg.critic.spectral_norm
-    ),
+    critic=adversarial.init_critic(cfg, critic, tx, rng.stream(key, 'spectral')),
   )
 
 
@@ -28,19 +30,22 @@ def make_step(cfg: Config):
 
   def step(state, batch, root):
     real, label = batches.clips(batch), batches.labels(cfg, batch)
-    z = nets.generator.draw_codes(rng.stream(root, 'gan/codes', state.step), *real.shape[:2])
+    key = lambda name: rng.stream(root, f'gan/{name}', state.step)
+    t, see = _see(cfg, key, len(real), state.nets['critic'].augment)
+    z = nets.generator.draw_codes(key('codes'), *real.shape[:2])
     generator, critic, _, metrics = adversarial.play(
       cfg,
       nets.critic,
       state.nets['generator'],
       state.nets['critic'],
       draw=lambda params: nets.generator.apply({'params': params}, z, label),
-      see_real=lambda clip: clip,
-      see_fake=lambda clip: clip,
+      see_real=see('noise_real'),
+      see_fake=see('noise_fake'),
       real=real,
       label=label,
-      t=jnp.zeros(real.shape[0]),
-      frames=adversarial.draw_frames(cfg, rng.stream(root, 'gan/frames', state.step)),
+      t=t,
+      frames=adversarial.draw_frames(cfg, key('frames')),
+      key=key,
       generator_tx=tx,
       critic_tx=tx,
       decay=cfg.gan.ema_decay,
@@ -50,6 +55,16 @@ def make_step(cfg: Config):
     return TrainState(state.step + 1, {'generator': generator, 'critic': critic}), metrics
 
   return step
+
+
+def _see(cfg, key, batch, probability):
+  """Noise levels `[B]`, and a function: name of a noise stream -> how the critic sees clips."""
+  if not cfg.gan.noise:
+    return jnp.zeros(batch), lambda name: lambda clip: clip
+  schedule, noise = denoising.schedule(cfg), denoising.frame_noise(cfg)
+  most = cfg.gan.noise * (probability if cfg.gan.augment == 'adaptive' else 1.0)
+  t = most * jax.random.uniform(key('t'), (batch,))
+  return t, lambda name: lambda clip: schedule.diffuse(clip, noise(key(name), clip.shape), t)
 
 
 def _optimiser(cfg):

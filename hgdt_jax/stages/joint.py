@@ -25,9 +25,7 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   critic = networks.init_critic(cfg, rng.stream(key, 'critic'))
   return TrainState.create(
     generator=Net.create(networks.init_generator(cfg, rng.stream(key, 'generator')), game_tx),
-    critic=adversarial.init_critic(
-      critic, game_tx, rng.stream(key, 'spectral'), cfg.critic.spectral_norm
-    ),
+    critic=adversarial.init_critic(cfg, critic, game_tx, rng.stream(key, 'spectral')),
     denoiser=Net.create(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')), refiner_tx),
     bridge=Net.create(networks.init_bridge(cfg, rng.stream(key, 'bridge')), refiner_tx),
   )
@@ -57,6 +55,7 @@ def make_step(cfg: Config):
       label=label,
       t=t,
       frames=adversarial.draw_frames(cfg, key('frames')),
+      key=key,
       generator_tx=game_tx,
       critic_tx=game_tx,
       decay=cfg.gan.ema_decay,

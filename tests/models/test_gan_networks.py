@@ -5,19 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hgdt_jax.losses import adversarial
 from hgdt_jax.models import spectral
 from hgdt_jax.models.bridge import Bridge
-from hgdt_jax.models.critic import Critic
-from hgdt_jax.models.generator import Generator, ModulatedConv
+from hgdt_jax.models.critic import Critic, spread
+from hgdt_jax.models.generator import ContinuousMotion, Generator, ModulatedConv
 
 B, T, S = 2, 4, 8
 
 
-@pytest.fixture(scope='module')
-def generator():
-  network = Generator(
-    size=S, width=8, max_width=8, latent_size=8, content_size=4, motion_size=4, classes=2
-  )
+@pytest.fixture(scope='module', params=['gru', 'continuous'])
+def generator(request):
+  sizes = dict(size=S, width=8, max_width=8, latent_size=8, content_size=4, motion_size=4)
+  network = Generator(**sizes, classes=2, motion=request.param, motion_interval=2)
   z = network.draw_codes(jax.random.key(0), B, T)
   params = jax.jit(network.init)(jax.random.key(1), z, jnp.array([0, 1]))['params']
   return network, params, z
@@ -45,18 +45,28 @@ def test_motion_codes_move_the_clip_and_content_codes_do_not_vary_over_it(genera
 
 
 def test_motion_is_causal_in_its_codes(generator):
+  """A continuous path looks ahead to the anchor on the right, of frame 3 alone the last one's."""
   network, params, z = generator
-  later = z | {'motion': z['motion'].at[:, 2].add(1.0)}
+  code, frame = (2, 2) if network.motion == 'gru' else (-1, 3)
+  later = z | {'motion': z['motion'].at[:, code].add(1.0)}
   latents = [network.apply({'params': params}, c, jnp.array([0, 1]))[1] for c in (z, later)]
   difference = jnp.abs(latents[0] - latents[1]).max(axis=(0, 2))
-  np.testing.assert_array_equal(difference[:2], 0)
-  assert (difference[2:] > 0).all()
+  np.testing.assert_array_equal(difference[:frame], 0)
+  assert (difference[frame:] > 0).all()
 
 
 def test_generator_draws_any_number_of_frames(generator):
   network, params, _ = generator
   z = network.draw_codes(jax.random.key(2), B, 3 * T)
   assert network.apply({'params': params}, z, jnp.array([0, 1]))[0].shape[1] == 3 * T
+
+
+def test_a_longer_clip_begins_with_the_latents_of_a_shorter_one(generator):
+  network, params, z = generator
+  longer = network.draw_codes(jax.random.key(2), B, 2 * T) | {'content': z['content']}
+  longer['motion'] = longer['motion'].at[:, : z['motion'].shape[1]].set(z['motion'])
+  short, long = (network.apply({'params': params}, c, jnp.array([0, 1]))[1] for c in (z, longer))
+  np.testing.assert_allclose(long[:, :T], short, atol=1e-6)
 
 
 def test_every_generator_parameter_gets_a_gradient(generator):
@@ -68,6 +78,45 @@ def test_every_generator_parameter_gets_a_gradient(generator):
 
   for path, g in jax.tree_util.tree_flatten_with_path(_gradient(value, params))[0]:
     assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+
+
+INTERVAL = 4
+
+
+@pytest.fixture(scope='module')
+def path():
+  """A function: codes, times -> `ContinuousMotion`, and its parameters."""
+  network = ContinuousMotion(features=6, interval=INTERVAL)
+  codes = jax.random.normal(jax.random.key(0), (B, network.codes(40, INTERVAL), 5))
+  times = lambda *t: jnp.broadcast_to(jnp.array(t, jnp.float32), (B, len(t)))
+  params = network.init(jax.random.key(1), codes, times(0))['params']
+  at = lambda *t, codes=codes, params=params: network.apply({'params': params}, codes, times(*t))
+  return at, codes, params
+
+
+def test_continuous_motion_is_continuous_and_goes_through_the_vectors_of_its_anchors(path):
+  at, _, params = path
+  np.testing.assert_allclose(at(3.9999, 7.9999), at(4, 8), atol=5e-3)
+  calm = params | {'amplitude': jax.tree.map(jnp.zeros_like, params['amplitude'])}
+  np.testing.assert_allclose(at(0, 4, 8), at(0, 4, 8, params=calm), atol=1e-6)
+  between = at(2, params=calm)[:, 0]
+  np.testing.assert_allclose(between, at(0, 4).mean(axis=1), atol=1e-6)  # a straight line
+  assert jnp.abs(at(2)[:, 0] - between).max() > 0.01  # and waves on it
+
+
+def test_every_stretch_of_continuous_motion_has_the_same_law(path):
+  """One code later is one interval later; so clips longer than those trained on hold."""
+  at, codes, _ = path
+  times = np.arange(10.0)
+  np.testing.assert_allclose(at(*times, codes=codes[:, 1:]), at(*(times + INTERVAL)), atol=1e-5)
+
+
+def test_continuous_motion_never_repeats(path):
+  at, _, _ = path
+  walk = np.asarray(at(*range(40)))
+  for lag in range(1, 30):
+    apart = np.abs(walk[:, lag:] - walk[:, :-lag]).mean()
+    assert apart > 0.2 * walk.std(), lag
 
 
 def test_modulated_convolution_equals_modulating_the_weights():
@@ -88,9 +137,12 @@ def test_modulated_convolution_equals_modulating_the_weights():
     np.testing.assert_allclose(got[i : i + 1], want, atol=1e-5)
 
 
-@pytest.fixture(scope='module')
-def critic():
-  network = Critic(width=8, max_width=8, clip_patch=2, classes=2)
+VARIANTS = {'plain': {}, 'full': dict(convolution='full', minibatch_stddev=True)}
+
+
+@pytest.fixture(scope='module', params=VARIANTS.values(), ids=VARIANTS)
+def critic(request):
+  network = Critic(width=8, max_width=8, clip_patch=2, classes=2, **request.param)
   video = jax.random.normal(jax.random.key(0), (B, T, S, S, 3))
   t, label = jnp.array([0.0, 0.5]), jnp.array([0, 1])
   params = jax.jit(network.init)(jax.random.key(1), video, t, label)['params']
@@ -127,6 +179,48 @@ def test_every_critic_parameter_gets_a_gradient(critic):
 
   for path, g in jax.tree_util.tree_flatten_with_path(_gradient(value, params))[0]:
     assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_full_convolutions_reach_one_frame_each_way_and_space_as_well(critic):
+  network, params, _, _, _ = critic
+  kernels = {n: w['kernel'].shape for n, w in params['clip'].items() if 'conv' in n}
+  before = 24 if network.convolution == 'full' else 8
+  assert set(kernels.values()) == {(3, 3, before, 8)}
+  assert any('time' in name for name in params['clip']) == (network.convolution != 'full')
+  assert {w['kernel'].shape for n, w in params['frame'].items() if 'conv' in n} == {(3, 3, 8, 8)}
+
+
+def test_r1_of_a_bfloat16_critic_is_close_to_that_of_the_same_one_in_float32(critic):
+  network, params, video, t, label = critic
+
+  def penalty(dtype):
+    score = lambda x: network.clone(dtype=dtype).apply({'params': params}, x, t, label)['clip']
+    return jax.jit(lambda x: adversarial.gradient_penalty(score, x))(video)
+
+  exact, rough = penalty(jnp.float32), penalty(jnp.bfloat16)
+  assert rough.dtype == jnp.float32
+  np.testing.assert_allclose(rough, exact, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+  ('batch', 'group'), [(1, 1), (2, 2), (3, 3), (4, 4), (5, 1), (6, 3), (8, 4)]
+)
+def test_spread_is_the_mean_deviation_within_groups_of_neighbours(batch, group):
+  h = jax.random.normal(jax.random.key(0), (batch, T, 5))
+  got = spread(h)
+  assert got.shape == (batch, T, 1)
+  for i in range(batch):
+    first = i // group * group
+    want = np.asarray(h[first : first + group]).std(axis=0).mean(axis=-1)
+    np.testing.assert_allclose(got[i, :, 0], want, atol=2e-4)
+
+
+def test_a_critic_with_spread_sees_that_all_clips_are_one(critic):
+  """What a collapsed generator draws looks otherwise than the same clip among others."""
+  network, params, video, t, label = critic
+  same = video.at[1].set(video[0])
+  seen = [network.apply({'params': params}, v, t, label)['clip'][0] for v in (video, same)]
+  assert (seen[0] != seen[1]) == network.minibatch_stddev
 
 
 def test_bridge_guesses_unit_latents_for_every_frame():
