@@ -122,6 +122,7 @@ def get_config() -> ml_collections.ConfigDict:
   joint.steps = 10_000
   joint.learning_rate = 5e-5  # of generator and critics; objective and penalties are those of `gan`
   joint.denoiser_learning_rate = 3e-5  # of denoiser, aligner and bridge
+  joint.clean_share = 0.5  # of the clips that critics see without noise; the rest in [tau, 1]
 
   config.fewstep = fewstep = ml_collections.ConfigDict()
   fewstep.steps = 10_000

@@ -271,9 +271,11 @@ class Joint:
   steps: int
   learning_rate: float
   denoiser_learning_rate: float
+  clean_share: float
 
   def problems(self):
     yield from _at_least(1, self, 'steps')
+    yield from _between(0.0, 1.0, self, 'clean_share')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hgdt_jax import augment, config, sharding
-from hgdt_jax.stages import STAGES, adversarial, aligner, denoising, fewstep, gan
+from hgdt_jax.stages import STAGES, adversarial, aligner, denoising, fewstep, gan, joint
 from hgdt_jax.trained import abstract_state
 
 ROOT_KEY = 7
@@ -194,6 +194,14 @@ def test_a_game_without_augmentation_has_none_in_its_program(tiny, all_options, 
   step = STAGES[stage].make_step(cfg)
   _, metrics = jax.eval_shape(step, state, _batch(cfg), jax.random.key(ROOT_KEY))
   assert f'{stage}/augment_probability' not in metrics
+
+
+def test_joint_critics_see_clean_clips_and_levels_from_tau(tiny):
+  t = np.asarray(joint.draw_levels(tiny, jax.random.key(0), 4000))
+  noisy = t[t > 0]
+  np.testing.assert_allclose(len(noisy) / len(t), 1 - tiny.joint.clean_share, atol=0.03)
+  assert noisy.min() >= tiny.hybrid.tau and noisy.max() <= 1
+  assert np.median(noisy) < (tiny.hybrid.tau + 1) / 2  # dense at tau
 
 
 def test_few_step_training_draws_the_steps_of_its_walks(tiny):

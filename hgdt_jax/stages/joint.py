@@ -1,11 +1,14 @@
 """Stage `joint`: all parts at a low rate, with critics that see what the refiner will start from.
 
 Truncation asks of a draft only that, diffused to tau, it has the law of diffused data. So the
-critics look at clips diffused to t in [tau, 1] (Diffusion-GAN 2023), while denoiser, aligner and
-bridge go on learning on real clips. No draft is ever paired with a real clip.
+critics look at clips diffused to t in [tau, 1], mostly near tau (Diffusion-GAN 2023), and at some
+clean ones: what noise hides from critics drifts, and a refiner that was trained on clips makes
+less of a draft that is none. Meanwhile denoiser, aligner and bridge go on learning on real clips.
+No draft is ever paired with a real clip.
 """
 
 import jax
+import jax.numpy as jnp
 
 from hgdt_jax import rng
 from hgdt_jax.config import Config
@@ -40,7 +43,7 @@ def make_step(cfg: Config):
     video, label = batches.clips(batch), batches.labels(cfg, batch)
     b, frames = video.shape[:2]
     key = lambda name: rng.stream(root, f'joint/{name}', state.step)
-    t = cfg.hybrid.tau + (1 - cfg.hybrid.tau) * jax.random.uniform(key('t'), (b,))
+    t = draw_levels(cfg, key('t'), b)
     diffuse = lambda name: lambda clip: schedule.diffuse(clip, noise(key(name), clip.shape), t)
     z = nets.generator.draw_codes(key('codes'), b, frames)
     generator, critic, (draft, latents), game = adversarial.play(
@@ -82,6 +85,14 @@ def make_step(cfg: Config):
     return TrainState(state.step + 1, trained), metrics
 
   return step
+
+
+def draw_levels(cfg: Config, key: jax.Array, batch: int) -> jax.Array:
+  """Noise levels `[B]` of what the critics see: a share 0, the rest in [tau, 1], dense at tau."""
+  level_key, clean_key = jax.random.split(key)
+  noisy = cfg.hybrid.tau + (1 - cfg.hybrid.tau) * jax.random.uniform(level_key, (batch,)) ** 2
+  clean = jax.random.uniform(clean_key, (batch,)) < cfg.joint.clean_share
+  return jnp.where(clean, 0.0, noisy)
 
 
 def _optimisers(cfg):
