@@ -1,5 +1,8 @@
 """Seconds a training step and seconds to compile it, of every stage of a preset.
 
+Beside the stage `gan`: the share of its step that one forward pass of the generator takes, which
+both updates use.
+
 python benchmarks/steps.py --config=configs/hybrid.py:small --repeats=10
 """
 
@@ -12,7 +15,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from hgdt_jax import config, sharding, trained
-from hgdt_jax.stages import STAGES
+from hgdt_jax.stages import STAGES, networks
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/hybrid.py')
 _REPEATS = flags.DEFINE_integer('repeats', 10, 'Steps timed, after one that is not.', lower_bound=1)
@@ -43,7 +46,21 @@ def main(_):
     jax.block_until_ready(state)
     seconds = (time.monotonic() - began) / _REPEATS.value
     rate = cfg.data.batch / seconds
-    print(f'{stage:10s} {compiled - start:9.1f} {seconds:7.3f} {rate:9.1f}', flush=True)
+    note = f'   generator forward {_forward(cfg, state) / seconds:.0%}' if stage == 'gan' else ''
+    print(f'{stage:10s} {compiled - start:9.1f} {seconds:7.3f} {rate:9.1f}{note}', flush=True)
+
+
+def _forward(cfg, state):
+  """Seconds of a forward pass of the generator for one batch."""
+  generator = networks.make(cfg).generator
+  z = generator.draw_codes(jax.random.key(0), cfg.data.batch, cfg.data.frames)
+  label, params = jnp.full(cfg.data.batch, -1), state.nets['generator'].params
+  draw = jax.jit(lambda params: generator.apply({'params': params}, z, label))
+  jax.block_until_ready(draw(params))
+  began = time.monotonic()
+  for _ in range(_REPEATS.value):
+    jax.block_until_ready(draw(params))
+  return (time.monotonic() - began) / _REPEATS.value
 
 
 if __name__ == '__main__':

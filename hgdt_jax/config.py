@@ -13,6 +13,7 @@ from typing import Any
 
 STAGES = ('gan', 'diffusion', 'aligner', 'joint', 'fewstep')
 METHODS = ('gan', 'diffusion_frames', 'diffusion', 'hybrid', 'hybrid_fewstep')
+AUTO = 'auto'  # hybrid.tau that a two-sample test is to choose
 SAMPLERS = ('ddpm', 'ddim', 'dpmpp_2m', 'dpmpp_2m_sde', 'heun', 'euler')
 
 
@@ -57,7 +58,7 @@ def _typed(kind, value, where):
   if kind is tuple and isinstance(value, (list, tuple)):
     return tuple(value)
   if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-    raise ValueError(f'{where}={value!r}: want {kind.__name__}')
+    raise ValueError(f'{where}={value!r}: want {getattr(kind, "__name__", kind)}')
   return value
 
 
@@ -312,15 +313,15 @@ class Guard:
 
 @dataclasses.dataclass(frozen=True)
 class Hybrid:
-  tau: float
+  tau: float | str
   steps: int
   sampler: str
   spacing: str
 
   def problems(self):
     yield from _at_least(1, self, 'steps')
-    if not 0 < self.tau < 1:
-      yield f'tau={self.tau}: must lie between 0 (the plain GAN) and 1 (plain diffusion)'
+    if self.tau != AUTO and not (isinstance(self.tau, float) and 0 < self.tau < 1):
+      yield f'tau={self.tau}: want {AUTO}, or between 0 (the plain GAN) and 1 (plain diffusion)'
     yield from _one_of(SAMPLERS, self, 'sampler')
 
 
@@ -374,6 +375,8 @@ class Config:
         yield f'{section}.learning_rate={getattr(self, section).learning_rate}: must be above 0'
     yield from self._stage_problems()
     yield from self._size_problems()
+    if self.hybrid.tau == AUTO and 'gan' not in self.stages:
+      yield f'hybrid.tau={AUTO}: is chosen by the drafts of stage gan; add it to stages'
 
   def _stage_problems(self):
     in_order = [s for s in STAGES if s in self.stages]

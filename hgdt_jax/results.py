@@ -44,6 +44,31 @@ def evaluate(trained: Trained, held_out, reference, flows, workdir: pathlib.Path
   return rows
 
 
+def truncation(trained: Trained, clips_of, taus, methods) -> list[dict]:
+  """Whether drafts and clips, both diffused to tau, follow one law: a two-sample test of each tau.
+
+  The hybrid samples from the diffusion model's law only where they do (TDPM 2022).
+
+  Args:
+    clips_of: `{'video': uint8 [N, T, H, W, C], 'label': [N]}`.
+    methods: whose drafts; 'gan' are those before joint training, 'hybrid' those after.
+
+  Returns:
+    Rows with tau, method, statistic and p_value.
+  """
+  size, video, label = trained.cfg.evaluation.batch, clips_of['video'], clips_of['label']
+  starts = range(0, len(video), size)
+  features = lambda clips: random_features.features(np.concatenate(clips))
+  rows = []
+  for tau in sorted(taus):
+    real = features([trained.clips_at(video[i : i + size], len(video) + i, tau) for i in starts])
+    for method in methods:
+      drafts = [trained.draft_at(method, label[i : i + size], i, tau) for i in starts]
+      found = kernel.two_sample_test(features(drafts), real)
+      rows.append({'tau': tau, 'method': method} | found._asdict())
+  return rows
+
+
 def table(rows) -> str:
   """The rows for a person."""
   names = list(dict.fromkeys(name for row in rows for name in row['metrics']))
@@ -131,8 +156,10 @@ def _curves(trained, held_out):
       'metrics': {name: one.value for name, one in scores.items()},
     }
 
-  curves = {'tau': [], 'network_evaluations': [], 'truncation': _truncation(trained, held_out)}
+  curves = {'tau': [], 'network_evaluations': [], 'truncation': []}
   if 'hybrid' in trained.methods:
+    taus = {*cfg.evaluation.taus, cfg.hybrid.tau}
+    curves['truncation'] = truncation(trained, held_out, taus, ('gan', 'hybrid'))
     for tau in cfg.evaluation.taus:
       curves['tau'].append({'tau': tau} | point('hybrid', cfg.hybrid.steps, tau))
   for method in ('diffusion', 'hybrid', 'hybrid_fewstep'):
@@ -144,26 +171,6 @@ def _curves(trained, held_out):
         found = point(method, trained.steps(method, evaluations), cfg.hybrid.tau)
         curves['network_evaluations'].append({'method': method} | found)
   return curves
-
-
-def _truncation(trained, held_out):
-  """Whether drafts and clips, both diffused to tau, follow one law: before and after `joint`.
-
-  The hybrid samples from the diffusion model's law only where they do (TDPM 2022).
-  """
-  cfg, rows = trained.cfg, []
-  if 'hybrid' not in trained.methods:
-    return rows
-  size, video, label = cfg.evaluation.batch, held_out['video'], held_out['label']
-  starts = range(0, len(video), size)
-  features = lambda clips: random_features.features(np.concatenate(clips))
-  for tau in sorted({*cfg.evaluation.taus, cfg.hybrid.tau}):
-    real = features([trained.clips_at(video[i : i + size], len(video) + i, tau) for i in starts])
-    for method in ('gan', 'hybrid'):
-      drafts = [trained.draft_at(method, label[i : i + size], i, tau) for i in starts]
-      found = kernel.two_sample_test(features(drafts), real)
-      rows.append({'tau': tau, 'method': method} | found._asdict())
-  return rows
 
 
 def _write_json(path, content):

@@ -29,6 +29,8 @@ _MAY_CHANGE = (
   *(f'config.{stage}.steps' for stage in config.STAGES),
 )
 
+_TAU_LEVEL = 0.05  # of the test that chooses tau
+
 
 def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) -> None:
   """Trains every stage of `given` in order, resuming from what `workdir` holds; then `evaluate`.
@@ -45,11 +47,13 @@ def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) ->
   mesh = _check_devices(cfg)
   sources = {split: _source(cfg, split, workdir) for split in ('train', 'test')}
   cfg = _with_classes(cfg, sources['train'])
-  _open_workdir(cfg, workdir)
+  cfg = _open_workdir(cfg, workdir)
   _count_rejected(sources, workdir)
 
   weights = {}
   for stage in cfg.stages:
+    if stage != 'gan' and cfg.hybrid.tau == config.AUTO:
+      cfg = _with_chosen_tau(cfg, weights, sources['train'], workdir, mesh)
     weights[stage] = train_stage(cfg, stage, sources['train'], weights, workdir, mesh)
   model = trained.Trained(cfg, weights, mesh)
   rows = _evaluate(model, sources, workdir, time.monotonic() - began)
@@ -248,19 +252,54 @@ def _with_classes(cfg, source):
   return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
 
 
+def _with_chosen_tau(cfg, weights, source, workdir, mesh):
+  """The configuration with a number for tau: the least at which drafts pass for clips."""
+  model = trained.Trained(cfg, weights, mesh)
+  some = input_pipeline.fixed(source, cfg.evaluation.clips)
+  rows = results.truncation(model, some, cfg.evaluation.taus, ('gan',))
+  passed = [row for row in rows if row['p_value'] >= _TAU_LEVEL]
+  chosen = (passed or rows)[0 if passed else -1]
+  if jax.process_index() == 0:
+    found = 'cannot be told from' if passed else 'can still be told from'
+    print(
+      f'config.hybrid.tau={chosen["tau"]} chosen: diffused to it, {len(some["video"])} drafts '
+      f'{found} clips (p {chosen["p_value"]:.3f})'
+    )
+  cfg = _with_tau(cfg, chosen['tau'])
+  _write_config(cfg, workdir)
+  return cfg
+
+
+def _with_tau(cfg, tau):
+  return dataclasses.replace(cfg, hybrid=dataclasses.replace(cfg.hybrid, tau=tau))
+
+
 def _open_workdir(cfg, workdir):
-  """Writes config.json, or refuses a workdir that another configuration trained."""
+  """Writes config.json, or refuses a workdir that another configuration trained.
+
+  Returns the configuration to go on with, which has the tau that was chosen before, if it was.
+  """
   path = workdir / trained.CONFIG_FILE
   if path.exists():
-    _refuse_other(dataclasses.asdict(trained.read_config(workdir)), dataclasses.asdict(cfg), path)
-  if jax.process_index() == 0:
-    workdir.mkdir(parents=True, exist_ok=True)
-    content = {'config': config.as_dict(cfg), 'versions': _versions(), 'seed': cfg.seed}
-    path.write_text(json.dumps(content, indent=2) + '\n')
+    before = trained.read_config(workdir)
+    if cfg.hybrid.tau == config.AUTO:
+      cfg = _with_tau(cfg, before.hybrid.tau)
+    _refuse_other(dataclasses.asdict(before), dataclasses.asdict(cfg), path)
+  _write_config(cfg, workdir)
   if not jax.config.jax_compilation_cache_dir:
     # A run that is started again compiles nothing it has compiled before.
     jax.config.update('jax_compilation_cache_dir', str((workdir / 'xla_cache').resolve()))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  return cfg
+
+
+def _write_config(cfg, workdir):
+  if jax.process_index() == 0:
+    workdir.mkdir(parents=True, exist_ok=True)
+    content = {'config': config.as_dict(cfg), 'versions': _versions(), 'seed': cfg.seed}
+    part = workdir / f'.{trained.CONFIG_FILE}.part'
+    part.write_text(json.dumps(content, indent=2) + '\n')
+    part.replace(workdir / trained.CONFIG_FILE)
 
 
 def _refuse_other(old, new, path):

@@ -182,6 +182,21 @@ def test_a_workdir_of_another_configuration_is_refused(finished, tiny_dict):
     run.main(tiny_dict, finished)
 
 
+def test_tau_is_chosen_by_the_drafts_once(tiny_dict, tmp_path, one_device, monkeypatch, capsys):
+  tiny_dict['stages'] = ('gan', 'diffusion')
+  tiny_dict['hybrid']['tau'] = 'auto'
+  tiny_dict['evaluation']['taus'] = (0.3, 0.7)
+  monkeypatch.setattr(run, '_evaluate', lambda *_: [])
+  with one_device():
+    run.main(tiny_dict, tmp_path)
+    said = capsys.readouterr().out
+    chosen = trained.read_config(tmp_path).hybrid.tau
+    assert chosen in (0.3, 0.7) and f'config.hybrid.tau={chosen} chosen' in said
+    run.main(tiny_dict, tmp_path)  # the same command: nothing is chosen anew
+  assert trained.read_config(tmp_path).hybrid.tau == chosen
+  assert 'chosen' not in capsys.readouterr().out
+
+
 def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device):
   tiny_dict['stages'] = ('gan',)
   with one_device():

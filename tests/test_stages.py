@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +85,22 @@ def test_noise_changes_with_the_step_and_only_with_it(tiny, stage, begun):
 
   assert at(0) == at(0)
   assert at(0) != at(1)
+
+
+@pytest.mark.parametrize('stage', ['gan', 'joint'])
+def test_a_step_runs_the_generator_forward_once(tiny, stage):
+  """For the critic and for the answer to it."""
+  state = jax.eval_shape(lambda key: STAGES[stage].init(tiny, key), jax.random.key(0))
+  calls = []
+
+  def count(call, args, kwargs, context):
+    if context.method_name == '__call__':
+      calls.append(type(context.module).__name__)
+    return call(*args, **kwargs)
+
+  with nn.intercept_methods(count):
+    jax.eval_shape(STAGES[stage].make_step(tiny), state, _batch(tiny), jax.random.key(0))
+  assert calls.count('Generator') == 1
 
 
 def test_the_critic_learns_to_prefer_real_clips(tiny, begun):
