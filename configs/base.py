@@ -141,8 +141,8 @@ def get_config() -> ml_collections.ConfigDict:
   guard.d_loss = 0.02  # least loss of the critic
 
   config.hybrid = hybrid = ml_collections.ConfigDict()
-  # Noise level to which a draft is diffused before it is refined. 'auto': after stage gan, the first
-  # of evaluation.taus at which a two-sample test cannot tell diffused drafts from diffused clips.
+  # Noise level to which a draft is diffused before it is refined. 'auto': after stage gan, the
+  # first of evaluation.taus at which a two-sample test cannot tell diffused drafts from clips.
   hybrid.tau = ml_collections.FieldReference(0.5, field_type=object)
   hybrid.steps = 4  # of the refiner
   hybrid.sampler = 'ddim'  # ddpm, ddim, dpmpp_2m, dpmpp_2m_sde, heun or euler
