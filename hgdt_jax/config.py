@@ -321,7 +321,10 @@ class Hybrid:
   def problems(self):
     yield from _at_least(1, self, 'steps')
     if self.tau != AUTO and not (isinstance(self.tau, float) and 0 < self.tau < 1):
-      yield f'tau={self.tau}: want {AUTO}, or between 0 (the plain GAN) and 1 (plain diffusion)'
+      yield (
+        f'tau={self.tau}: must lie between 0 (the plain GAN) and 1 (plain diffusion), '
+        f'or be {AUTO!r}'
+      )
     yield from _one_of(SAMPLERS, self, 'sampler')
 
 

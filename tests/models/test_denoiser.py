@@ -75,10 +75,12 @@ def test_a_fresh_aligner_and_latents_change_nothing(denoiser):
     lambda path, old, new: old if fresh(path) else new, params, _perturbed(params)
   )
   with_aligner = apply(trained, x, _condition(), jnp.ones(B))
-  plain = _condition().replace(align=None, use_latents=jnp.zeros(B))
-  without = apply(trained, x, plain, jnp.ones(B))
+  off = _condition(align=0.0).replace(use_latents=jnp.zeros(B))
+  np.testing.assert_array_equal(with_aligner, apply(trained, x, off, jnp.ones(B)))
+  # Left out of the program altogether: another program, which rounds in another order.
+  without = apply(trained, x, off.replace(align=None), jnp.ones(B))
   assert jnp.abs(without).max() > 1e-3
-  np.testing.assert_allclose(with_aligner, without, atol=1e-6)
+  np.testing.assert_allclose(with_aligner, without, atol=2e-5 * float(jnp.abs(without).max()))
 
 
 def test_every_parameter_gets_a_gradient(denoiser):
