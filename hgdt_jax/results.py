@@ -12,7 +12,12 @@ from hgdt_jax.sampling import clips
 from hgdt_jax.trained import DRAFTED, Trained
 
 SHOWN = 16  # clips of each method that are written as files
-_SETS = ('frechet_random_conv3d', 'temporal_flickering', 'motion_ratio')
+_SETS = (
+  'frechet_random_conv3d',
+  'recall_random_conv3d',
+  'temporal_flickering',
+  'motion_ratio',
+)
 _CURVES = ('frechet_random_conv3d', 'motion_ratio')
 _TRUE_FLOW = 'warping_error_true_flow'
 
