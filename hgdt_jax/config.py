@@ -13,6 +13,7 @@ from typing import Any
 
 STAGES = ('gan', 'diffusion', 'aligner', 'joint', 'fewstep')
 METHODS = ('gan', 'diffusion_frames', 'diffusion', 'hybrid', 'hybrid_fewstep')
+LEAST_SCORED = 4  # clips, for recall among three neighbours
 AUTO = 'auto'  # hybrid.tau that a two-sample test is to choose
 SAMPLERS = ('ddpm', 'ddim', 'dpmpp_2m', 'dpmpp_2m_sde', 'heun', 'euler')
 
@@ -339,7 +340,7 @@ class Evaluation:
   weights: str
 
   def problems(self):
-    yield from _at_least(2, self, 'clips')
+    yield from _at_least(LEAST_SCORED, self, 'clips')
     yield from _at_least(1, self, 'batch', 'flow_clips')
     if any(not 0 < tau < 1 for tau in self.taus):
       yield f'taus={self.taus}: each must lie between 0 and 1'

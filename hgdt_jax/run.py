@@ -46,6 +46,11 @@ def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) ->
   cfg = config.build(config.Config, given)
   mesh = _check_devices(cfg)
   sources = {split: _source(cfg, split, workdir) for split in ('train', 'test')}
+  if len(sources['test']) < config.LEAST_SCORED:
+    raise ValueError(
+      f'{len(sources["test"])} clips are held out, and {config.LEAST_SCORED} are needed to score; '
+      'raise config.data.test_share or add clips'
+    )
   cfg = _with_classes(cfg, sources['train'])
   cfg = _open_workdir(cfg, workdir)
   _count_rejected(sources, workdir)
