@@ -5,8 +5,11 @@ half a grey level on average. It converts from the decoder's own format at once,
 made in full size.
 """
 
+import threading
+
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 
 def from_frame(frame: av.VideoFrame, size: int | None) -> np.ndarray:
@@ -16,9 +19,10 @@ def from_frame(frame: av.VideoFrame, size: int | None) -> np.ndarray:
     short = min(height, width)
     height, width = (max(size, round(n * size / short)) for n in (height, width))
   alpha = any(component.is_alpha for component in frame.format.components)
-  image = frame.reformat(
-    width=width, height=height, format='rgba' if alpha else 'rgb24', interpolation='BILINEAR'
-  ).to_ndarray()
+  image = _reformatter().reformat(
+    frame, width, height, format='rgba' if alpha else 'rgb24', interpolation='BILINEAR'
+  )
+  image = image.to_ndarray()
   if alpha:
     image = _on_black(image)
   if frame.rotation:
@@ -44,6 +48,16 @@ def to_rgb(frame):
   if frame.shape[-1] == 4:
     return _on_black(frame)
   return frame
+
+
+_of_thread = threading.local()
+
+
+def _reformatter() -> VideoReformatter:
+  """One a thread: it keeps its filters for the next frame, which cost more than their use."""
+  if not hasattr(_of_thread, 'reformatter'):
+    _of_thread.reformatter = VideoReformatter()
+  return _of_thread.reformatter
 
 
 def _on_black(image: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -44,14 +45,19 @@ def comparison(workdir: str | os.PathLike, clips: int = 2) -> bytes:
   return buffer.getvalue()
 
 
-def training_curves(workdir: str | os.PathLike) -> bytes:
-  """One PNG for a README: the losses of every stage.
+def training_curves(workdir: str | os.PathLike, names: Sequence[str] = ()) -> bytes:
+  """One PNG for a README: the values `names` over their steps; none: the losses of every stage.
 
   Raises:
     FileNotFoundError: nothing has been logged.
   """
   rows = contents.read(workdir).rows
-  drawn = [(stage, name) for stage in rows for name in facts.headline(rows[stage])]
+  drawn = [
+    (stage, name)
+    for stage in rows
+    for name in facts.headline(rows[stage])
+    if not names or name in names
+  ]
   if not drawn:
     raise FileNotFoundError(f'{workdir}: metrics.jsonl holds no values; train first')
   figure, axes = plots.figure_of(len(drawn))
