@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from hgdt_jax.metrics import kernel, protocol, random_features, score, temporal
+from hgdt_jax.metrics import kernel, measures, protocol, random_features, score, temporal
+from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
 from hgdt_jax.trained import DRAFTED, Trained
 
@@ -113,10 +114,16 @@ def _draw(trained, method, label, steps, tau):
 
 def _row(cfg, method, real, fake, more, evaluations=0, seconds=None):
   facts = {'split': 'test', 'stride': cfg.data.stride, 'seed': cfg.seed}
-  weights = cfg.evaluation.weights or None
-  scores = score.score_clips(real, fake, (*_SETS, *cfg.evaluation.metrics), weights, **facts)
+  names = (*_SETS, *_configured(cfg, paired=False))
+  scores = score.score_clips(real, fake, names, cfg.evaluation.weights or None, **facts)
   scores |= _warping(cfg, real, fake, **facts)
   return protocol.results_row(method, scores | more, evaluations, seconds)
+
+
+def _configured(cfg, paired):
+  """The further metrics: those of sets compare samples, paired ones what is refined."""
+  measure_of = lambda name: metric_table.find(name).measure
+  return [n for n in cfg.evaluation.metrics if measures.is_paired(measure_of(n)) == paired]
 
 
 def _warping(cfg, real, fake, **facts):
@@ -139,7 +146,8 @@ def _refined_scores(trained, method, held_out, flows):
     ]
   )
   facts = {'of': f'held-out clips diffused to tau {tau} and refined in {steps} steps'}
-  scores = score.score_clips(video, refined, ('psnr', 'ssim'), **facts)
+  names = ('psnr', 'ssim', *_configured(cfg, paired=True))
+  scores = score.score_clips(video, refined, names, cfg.evaluation.weights or None, **facts)
   if flows:
     errors = [temporal.warping_error(clip, *flow) for clip, flow in zip(refined, flows)]
     stamp = facts | {'clips': len(errors), 'flow': 'exact, of the source', 'better': 'lower'}

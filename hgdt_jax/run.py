@@ -15,6 +15,7 @@ import numpy as np
 import input_pipeline
 from hgdt_jax import config, guards, report, results, rng, sharding, train, trained, writer
 from hgdt_jax.checkpoint import Checkpoints
+from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
 from hgdt_jax.stages import STAGES
@@ -45,6 +46,7 @@ def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) ->
   began = time.monotonic()
   cfg = config.build(config.Config, given)
   mesh = _check_devices(cfg)
+  _check_metrics(cfg)
   sources = {split: _source(cfg, split, workdir) for split in ('train', 'test')}
   if len(sources['test']) < config.LEAST_SCORED:
     raise ValueError(
@@ -204,15 +206,23 @@ def _known(path, at, cfg):
 
 
 def _check_devices(cfg):
-  """The mesh, if the batches divide over it and the wanted metrics exist."""
+  """The mesh, if the batches divide over it."""
   mesh = sharding.make_mesh(cfg.mesh.data, cfg.mesh.fsdp)
   if cfg.data.batch % mesh.size:
     raise ValueError(
       f'config.data.batch={cfg.data.batch}: not a multiple of the {mesh.size} devices'
     )
-  for name in cfg.evaluation.metrics:
-    metric_table.find(name)
   return mesh
+
+
+def _check_metrics(cfg):
+  """Scores noise, so that weights that are missing or clips too short are told before training."""
+  names = cfg.evaluation.metrics
+  if names:
+    count = max(config.LEAST_SCORED, *(metric_table.find(name).least for name in names))
+    shape = (count, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    score.score_clips(noise, noise[::-1], names, cfg.evaluation.weights or None)
 
 
 def _source(cfg, split, workdir):

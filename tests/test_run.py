@@ -1,12 +1,13 @@
 """The main job on the smallest configuration: what it leaves behind, and that it can be resumed."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import config, guards, run, trained, writer
+from hgdt_jax import config, guards, results, run, trained, writer
 from input_pipeline import Batches
 
 
@@ -195,6 +196,21 @@ def test_tau_is_chosen_by_the_drafts_once(tiny_dict, tmp_path, one_device, monke
     run.main(tiny_dict, tmp_path)  # the same command: nothing is chosen anew
   assert trained.read_config(tmp_path).hybrid.tau == chosen
   assert 'config.hybrid.tau' not in capsys.readouterr().out
+
+
+def test_a_metric_that_cannot_be_measured_is_told_before_training(tiny_dict, tmp_path):
+  """Frames too few for I3D, or its weights are missing."""
+  tiny_dict['evaluation']['metrics'] = ('fvd',)
+  with pytest.raises((ValueError, FileNotFoundError), match='i3d|I3D'):
+    run.main(tiny_dict, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_paired_metrics_are_taken_of_refined_clips_only(tiny):
+  more = dataclasses.replace(tiny.evaluation, metrics=('fvd', 'lpips', 'fid', 'ssim_uniform'))
+  cfg = dataclasses.replace(tiny, evaluation=more)
+  assert results._configured(cfg, paired=False) == ['fvd', 'fid']
+  assert results._configured(cfg, paired=True) == ['lpips', 'ssim_uniform']
 
 
 def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device):

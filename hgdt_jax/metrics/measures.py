@@ -34,6 +34,13 @@ def make(name: str, load: Callable[[str], Any]) -> Measure:
   return build(random_features.network() if network == random_features.NAME else load(network))
 
 
+def is_paired(name: str) -> bool:
+  """Whether the measure `name` compares the i-th real with the i-th generated clip."""
+  if name in _PIXELS:
+    return _PIXELS[name].paired
+  return _NETWORKS[name][0] in (_frame_distances, _identity_of_input)
+
+
 def _clip_features(network):
   return Measure(lambda clips: network.features(clips)[:, None], _facts(network))
 
