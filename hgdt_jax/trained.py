@@ -60,6 +60,7 @@ def read_config(workdir: pathlib.Path) -> config.Config:
 
 DRAFTED = ('gan', 'hybrid', 'hybrid_fewstep')  # methods that begin with the generator
 _NOISY_CONTRAST = 1 / 3  # at which unit noise and a clip in [-1, 1] fit in a byte
+_RECONSTRUCTION = 3.0  # guidance by given frames; replacing them alone leaves the others unmoved
 
 
 class Known(NamedTuple):
@@ -319,7 +320,9 @@ class Trained:
         denoise = guide.classifier_free(denoise, towards(nobody), guidance, recipe.schedule)
       if known is not None:
         noise = recipe.noise(rng.stream(key, 'known'), start.shape)
-        denoise = guide.condition_on_frames(denoise, *known, noise, recipe.schedule)
+        denoise = guide.condition_on_frames(
+          denoise, *known, noise, recipe.schedule, scale=_RECONSTRUCTION
+        )
       return hybrid.walk(recipe, denoise, start, key, steps=steps, t_start=t_start)
 
     return jax.jit(program, static_argnames=('recipe', 'steps'))

@@ -33,7 +33,7 @@ def warnings(contents: Contents) -> list[str]:
   """What a reader should know before anything else."""
   found = _unfinished(contents)
   for result in scores.in_order(contents.results):
-    if scores.frozen(result):
+    if scores.frozen(result) and result.get('method') != 'real':
       ratio = scores.values(result)[meanings.MOTION_RATIO.name]
       label = meanings.method(str(result.get('method'))).label
       found.append(f'{label} moves {ratio:.2g} times as much as real clips: nearly frozen.')
