@@ -7,7 +7,7 @@ carry the path of the field, as it is spelt on the command line.
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
@@ -54,7 +54,8 @@ def _names(cls):
 
 def _typed(kind, value, where):
   """`value` as `kind`; ints pass for floats, lists for tuples (JSON has no tuples)."""
-  if kind is float and isinstance(value, int) and not isinstance(value, bool):
+  whole = isinstance(value, int) and not isinstance(value, bool)
+  if whole and float in (kind, *get_args(kind)):
     return float(value)
   if kind is tuple and isinstance(value, (list, tuple)):
     return tuple(value)

@@ -39,6 +39,7 @@ def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
     ('generator.motion', 'lstm', "config.generator.motion='lstm': want one of gru, continuous"),
     ('gan.learning_rate', 0.0, 'config.gan.learning_rate=0.0: must be above 0'),
     ('hybrid.tau', 1.0, 'config.hybrid.tau=1.0: must lie between'),
+    ('hybrid.tau', 2, 'config.hybrid.tau=2.0: must lie between'),
     ('data.size', 24, 'config.data.size=24: must be a power of two'),
     ('denoiser.multipliers', (1, 2, 2, 2), 'cannot be halved so often'),
     ('critic.frames', 99, 'config.critic.frames=99: clips have data.frames=4'),
