@@ -83,12 +83,14 @@ class _Batches:
     self.position = state['position']
 
 
-def _fit(directory: pathlib.Path, ill, rollbacks):
+def _fit(directory: pathlib.Path, ill, rollbacks, roots=None):
   mesh, batches = sharding.make_mesh(-1, 1), _Batches()
   net = Net(params=jax.device_put(jnp.zeros(()), sharding.replicated(mesh)))
   state = jax.device_put(TrainState.create(net=net), sharding.replicated(mesh))
 
   def step(state, batch, root):
+    if roots is not None:
+      roots.append(tuple(jax.random.key_data(root).tolist()))
     params = state.nets['net'].params + jnp.mean(batch['x'])
     value = jnp.where(ill(batches), jnp.nan, params)
     net = state.nets['net'].replace(params=params)
@@ -115,10 +117,14 @@ def _fit(directory: pathlib.Path, ill, rollbacks):
 
 def test_a_run_returns_to_the_last_checkpoint_and_ends_as_if_nothing_had_been(tmp_path):
   once = lambda batches: batches.seen.count(5) == 1 and batches.seen[-1] == 5
-  state, seen = _fit(tmp_path, once, rollbacks=1)
+  roots = []
+  state, seen = _fit(tmp_path, once, rollbacks=1, roots=roots)
   assert int(state.step) == 8
   assert float(state.nets['net'].params) == sum(range(8))
   assert seen.count(4) == 2 and seen.count(3) == 1  # back to step 4, no further
+  back = len(seen) - seen[::-1].index(4) - 1
+  assert len(set(roots[:back])) == len(set(roots[back:])) == 1
+  assert roots[back] != roots[0]  # other codes and noise, or the same would happen again
 
 
 def test_a_run_that_stays_ill_stops(tmp_path):

@@ -100,9 +100,7 @@ class Trunk(nn.Module):
 
 
 def _taps(h, frames):
-  """`[B*T, H, W, C]` -> `[B*T, H, W, 3C]`: the frame before, the frame, the frame after."""
-  h = layers.unfold(h, frames)
-  return layers.fold(jnp.concatenate([layers.shifted(h, 1), h, layers.shifted(h, -1)], axis=-1))
+  return layers.fold(layers.taps(layers.unfold(h, frames)))
 
 
 def spread(h: jax.Array) -> jax.Array:

@@ -54,6 +54,11 @@ def shifted(x: jax.Array, by: int) -> jax.Array:
   return padded[:, :-1] if by > 0 else padded[:, 1:]
 
 
+def taps(x: jax.Array) -> jax.Array:
+  """`[B, T, ..., C]` -> `[B, T, ..., 3C]`: the frame before, the frame, the frame after."""
+  return jnp.concatenate([shifted(x, 1), x, shifted(x, -1)], axis=-1)
+
+
 def group_norm(features: int, name: str | None = None) -> nn.GroupNorm:
   """Group normalisation in float32; on folded maps it never mixes frames."""
   groups = next(g for g in (8, 4, 2, 1) if features % g == 0)
@@ -115,7 +120,7 @@ class TimeConv(nn.Module):
   @nn.compact
   def __call__(self, x, active):
     h = unfold(group_norm(x.shape[-1])(fold(x)), x.shape[1]).astype(self.dtype)
-    h = jnp.concatenate([shifted(h, 1), h, shifted(h, -1)], axis=-1)
+    h = taps(h)
     h = nn.Dense(x.shape[-1], dtype=self.dtype)(h)
     h = nn.Dense(x.shape[-1], kernel_init=zeros, dtype=self.dtype)(nn.silu(h))
     return x + expand(active, x) * h
