@@ -91,6 +91,7 @@ def get_config() -> ml_collections.ConfigDict:
   gan.augment_probability = 0.2  # of each change to a clip; 'adaptive' begins with it
   gan.augment_target = 0.6  # 'adaptive': mean sign of the scores of real clips that is aimed at
   gan.noise = 0.0  # the highest noise level the critics see in stage gan; scales with 'adaptive'
+  gan.image_share = 0.0  # of the drafts that are given a first frame; 0: the generator knows none
   gan.ema_decay = 0.999
 
   config.diffusion = diffusion = ml_collections.ConfigDict()
@@ -154,6 +155,7 @@ def get_config() -> ml_collections.ConfigDict:
   evaluation.flow_clips = 32  # of them, the first, whose optical flow is estimated (slow)
   evaluation.taus = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)  # of the curve over tau
   evaluation.evaluations = (2, 4, 8, 16)  # network evaluations of the curve over them
+  evaluation.checks = 10  # scores of what each stage trains on its way, evenly spaced; 0: none
   evaluation.metrics = ()  # further ones, from published networks: fvd, fid, ...
   evaluation.weights = ''  # folder of their weights
   return config

@@ -210,6 +210,7 @@ class Gan:
   augment_probability: float
   augment_target: float
   noise: float
+  image_share: float
   ema_decay: float
 
   def problems(self):
@@ -217,7 +218,8 @@ class Gan:
     yield from _at_least(1, self, 'steps', 'penalty_rows')
     yield from _at_least(0.0, self, *penalties)
     yield from _between(0.0, 0.99999, self, 'ema_decay')
-    yield from _between(0.0, 1.0, self, 'augment_probability', 'augment_target', 'noise')
+    shares = ('augment_probability', 'augment_target', 'noise', 'image_share')
+    yield from _between(0.0, 1.0, self, *shares)
     objectives = ('nonsaturating', 'hinge', 'least_squares', 'wasserstein', 'relativistic')
     yield from _one_of(objectives, self, 'objective')
     yield from _one_of(('none', 'fixed', 'adaptive'), self, 'augment')
@@ -337,12 +339,14 @@ class Evaluation:
   flow_clips: int
   taus: tuple
   evaluations: tuple
+  checks: int
   metrics: tuple
   weights: str
 
   def problems(self):
     yield from _at_least(LEAST_SCORED, self, 'clips')
     yield from _at_least(1, self, 'batch', 'flow_clips')
+    yield from _at_least(0, self, 'checks')
     if any(not 0 < tau < 1 for tau in self.taus):
       yield f'taus={self.taus}: each must lie between 0 and 1'
     if any(not isinstance(n, int) or n < 1 for n in self.evaluations):

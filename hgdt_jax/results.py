@@ -7,10 +7,11 @@ import time
 
 import numpy as np
 
+from hgdt_jax.config import AUTO
 from hgdt_jax.metrics import kernel, measures, protocol, random_features, score, temporal
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
-from hgdt_jax.trained import DRAFTED, Trained
+from hgdt_jax.trained import DRAFTED, Known, Trained
 
 SHOWN = 16  # clips of each method that are written as files
 _SETS = (
@@ -20,6 +21,14 @@ _SETS = (
   'motion_ratio',
 )
 _CURVES = ('frechet_random_conv3d', 'motion_ratio')
+_TRAINED_BY = {  # the method that draws with what a stage trains
+  'gan': 'gan',
+  'diffusion': 'diffusion',
+  'aligner': 'hybrid',
+  'joint': 'hybrid',
+  'fewstep': 'hybrid_fewstep',
+}
+_CONTINUING = ('gan', 'diffusion', 'hybrid')  # methods that may be given a first frame
 _TRUE_FLOW = 'warping_error_true_flow'
 
 
@@ -40,14 +49,37 @@ def evaluate(trained: Trained, held_out, reference, flows, workdir: pathlib.Path
   rows = [_row(cfg, 'real', held_out['video'], reference['video'], {})]
   for method in trained.methods:
     steps = _table_steps(trained, method)
-    video, seconds = _draw(trained, method, held_out['label'], steps, cfg.hybrid.tau)
+    video, seconds = _draw(trained, method, held_out, steps, cfg.hybrid.tau)
     show(method, video)
     paired = _refined_scores(trained, method, held_out, flows)
     evaluations = trained.evaluations(method, steps)
     rows.append(_row(cfg, method, held_out['video'], video, paired, evaluations, seconds))
+  if cfg.gan.image_share:
+    continuing = [method for method in _CONTINUING if method in trained.methods]
+    rows += [_continued(trained, method, held_out, show) for method in continuing]
   results = {'results': rows, 'curves': _curves(trained, held_out), 'environment': environment}
   _write_json(workdir / 'results.json', results)
   return rows
+
+
+def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
+  """What a stage has come to so far: a few scores of what it trains, by names for its rows.
+
+  Drawn with the codes and noise of the table in `results.json`, so that the last ones of a stage
+  are that table's, where no later stage trains the same.
+  """
+  cfg, method = trained.cfg, _TRAINED_BY[stage]
+  video, _ = _draw(trained, method, held_out, _table_steps(trained, method), cfg.hybrid.tau)
+  found = score.score_clips(held_out['video'], video, _CURVES)
+  values = {name: one.value for name, one in found.items()}
+  if method in DRAFTED and cfg.hybrid.tau != AUTO:
+    (test,) = truncation(trained, held_out, [cfg.hybrid.tau], [method])
+    values['two_sample_statistic'] = test['statistic']
+  if method != 'gan':
+    few = {name: rows[: cfg.evaluation.batch] for name, rows in held_out.items()}
+    refined = _refined(trained, method, few)
+    values['psnr_refined'] = score.score_clips(few['video'], refined, ('psnr',))['psnr'].value
+  return {f'{stage}/held_out/{name}': value for name, value in values.items()}
 
 
 def truncation(trained: Trained, clips_of, taus, methods) -> list[dict]:
@@ -102,11 +134,17 @@ def _table_steps(trained, method):
   return 0 if method == 'gan' else trained.steps(method, evaluations)
 
 
-def _draw(trained, method, label, steps, tau):
-  """All clips, and seconds a clip after the first batch, which may compile."""
+def _draw(trained, method, held_out, steps, tau, *, continuing=False):
+  """All clips, and seconds a clip after the first batch, which may compile.
+
+  `continuing`: each begins with the first frame of its held-out clip.
+  """
   size, start, drawn = trained.cfg.evaluation.batch, None, []
+  label, video = held_out['label'], held_out['video']
   for i in range(0, len(label), size):
-    drawn.append(trained.draw(method, label[i : i + size], seed=i, steps=steps, tau=tau))
+    rows = slice(i, i + size)
+    known = Known(video[rows, :1], (0,)) if continuing else None
+    drawn.append(trained.draw(method, label[rows], seed=i, steps=steps, tau=tau, known=known))
     start = start or time.monotonic()
   rest = len(label) - len(drawn[0])
   return np.concatenate(drawn), (time.monotonic() - start) / rest if rest else None
@@ -118,6 +156,17 @@ def _row(cfg, method, real, fake, more, evaluations=0, seconds=None):
   scores = score.score_clips(real, fake, names, cfg.evaluation.weights or None, **facts)
   scores |= _warping(cfg, real, fake, **facts)
   return protocol.results_row(method, scores | more, evaluations, seconds)
+
+
+def _continued(trained, method, held_out, show):
+  """The row of a method that is given the first frames of the held-out clips."""
+  cfg, name, real = trained.cfg, f'{method}_first_frame', held_out['video']
+  steps = _table_steps(trained, method)
+  video, seconds = _draw(trained, method, held_out, steps, cfg.hybrid.tau, continuing=True)
+  show(name, video)
+  facts = {'of': 'the frames after a given first one, against those of the real clip'}
+  paired = score.score_clips(real[:, 1:], video[:, 1:], ('psnr', 'ssim'), **facts)
+  return _row(cfg, name, real, video, paired, trained.evaluations(method, steps), seconds)
 
 
 def _configured(cfg, paired):
@@ -136,16 +185,9 @@ def _refined_scores(trained, method, held_out, flows):
   """Held-out clips diffused to tau and refined, against themselves: a paired comparison."""
   if method == 'gan':
     return {}
-  cfg = trained.cfg
-  size, tau, steps = cfg.evaluation.batch, cfg.hybrid.tau, cfg.hybrid.steps
-  video, label = held_out['video'], held_out['label']
-  refined = np.concatenate(
-    [
-      trained.refine(method, video[i : i + size], label[i : i + size], seed=i, steps=steps, tau=tau)
-      for i in range(0, len(video), size)
-    ]
-  )
-  facts = {'of': f'held-out clips diffused to tau {tau} and refined in {steps} steps'}
+  cfg, video, refined = trained.cfg, held_out['video'], _refined(trained, method, held_out)
+  said = f'held-out clips diffused to tau {cfg.hybrid.tau} and refined in {cfg.hybrid.steps} steps'
+  facts = {'of': said}
   names = ('psnr', 'ssim', *_configured(cfg, paired=True))
   scores = score.score_clips(video, refined, names, cfg.evaluation.weights or None, **facts)
   if flows:
@@ -155,12 +197,21 @@ def _refined_scores(trained, method, held_out, flows):
   return scores
 
 
+def _refined(trained, method, held_out):
+  cfg, video, label = trained.cfg, held_out['video'], held_out['label']
+  size, tau, steps = cfg.evaluation.batch, cfg.hybrid.tau, cfg.hybrid.steps
+  refine = lambda rows, seed: trained.refine(
+    method, video[rows], label[rows], seed, steps=steps, tau=tau
+  )
+  return np.concatenate([refine(slice(i, i + size), i) for i in range(0, len(video), size)])
+
+
 def _curves(trained, held_out):
   """Score against tau, and against network evaluations."""
-  cfg, label = trained.cfg, held_out['label']
+  cfg = trained.cfg
 
   def point(method, steps, tau):
-    video, seconds = _draw(trained, method, label, steps, tau)
+    video, seconds = _draw(trained, method, held_out, steps, tau)
     scores = score.score_clips(held_out['video'], video, _CURVES)
     scores |= _warping(cfg, held_out['video'], video)
     return {

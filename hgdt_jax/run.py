@@ -57,31 +57,34 @@ def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) ->
   cfg = _open_workdir(cfg, workdir)
   _count_rejected(sources, workdir)
 
-  weights = {}
+  model = trained.Trained(cfg, {}, mesh)
+  held_out = input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
   for stage in cfg.stages:
-    if stage != 'gan' and cfg.hybrid.tau == config.AUTO:
-      cfg = _with_chosen_tau(cfg, weights, sources['train'], workdir, mesh)
-    weights[stage] = train_stage(cfg, stage, sources['train'], weights, workdir, mesh)
-  model = trained.Trained(cfg, weights, mesh)
-  rows = _evaluate(model, sources, workdir, time.monotonic() - began)
+    if stage != 'gan' and model.cfg.hybrid.tau == config.AUTO:
+      model = _with_chosen_tau(model, sources['train'], workdir)
+    train_stage(model, stage, sources['train'], held_out, workdir)
+  rows = _evaluate(model, sources, held_out, workdir, time.monotonic() - began)
   if jax.process_index() == 0:
     page = report.build(workdir)
     print(results.table(rows))
     print(f'report: {page}')
 
 
-def train_stage(cfg, stage, clips_source, weights, workdir, mesh) -> dict:
-  """One stage from its newest checkpoint to its last step; returns what its networks hand on.
+def train_stage(model, stage, source, held_out, workdir) -> None:
+  """One stage from its newest checkpoint to its last step; `model` gets what it hands on.
 
   Args:
-    weights: of the stages before it, `{stage: {network: parameters}}`.
+    model: holds the stages before it.
+    source: the clips to train on.
+    held_out: clips that what it has come to is scored against on the way.
   """
+  cfg, mesh = model.cfg, model.mesh
   module, root = STAGES[stage], jax.random.key(cfg.seed)
   section = getattr(cfg, stage)
   like = trained.abstract_state(cfg, stage, mesh)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
   batches = input_pipeline.Batches(
-    clips_source,
+    source,
     batch=cfg.data.batch,
     seed=cfg.seed,
     process_index=jax.process_index(),
@@ -95,7 +98,7 @@ def train_stage(cfg, stage, clips_source, weights, workdir, mesh) -> dict:
       state, position = found
       batches.set_state(position)
     else:
-      taken = {name: weights[source][name] for name, source in module.STARTS_FROM.items()}
+      taken = {name: model.weights[before][name] for name, before in module.STARTS_FROM.items()}
       begin = jax.jit(functools.partial(_begin, cfg, module), out_shardings=shardings)
       state = begin(rng.stream(root, f'{stage}/init'), taken)
     if int(state.step) < section.steps:
@@ -106,6 +109,11 @@ def train_stage(cfg, stage, clips_source, weights, workdir, mesh) -> dict:
         in_shardings=(shardings, sharding.batch(mesh), whole),
         out_shardings=(shardings, whole),
       )
+
+      def check(state):
+        model.weights[stage] = _handed_on(state)
+        return results.on_the_way(model, stage, held_out)
+
       writers = writer.make_writers(workdir)
       try:
         state = train.fit(
@@ -120,6 +128,8 @@ def train_stage(cfg, stage, clips_source, weights, workdir, mesh) -> dict:
           root=root,
           mesh=mesh,
           writers=writers,
+          check=check,
+          check_at=_evenly(cfg.evaluation.checks, section.steps),
           watch=_watch(cfg),
           rollbacks=cfg.guard.rollbacks if cfg.guard.action == 'rollback' else 0,
         )
@@ -127,7 +137,7 @@ def train_stage(cfg, stage, clips_source, weights, workdir, mesh) -> dict:
         batches.close()
         for one in writers:
           one.close()
-  return {name: net.weights for name, net in state.nets.items()}
+  model.weights[stage] = _handed_on(state)
 
 
 def sample(
@@ -183,6 +193,15 @@ def sample(
     )
   clips.write_clips(np.concatenate(drawn)[:num], out, cfg.data.fps, clip_format)
   print(f'{num} clips in {out}')
+
+
+def _handed_on(state):
+  return {name: net.weights for name, net in state.nets.items()}
+
+
+def _evenly(count, steps):
+  """So many steps, evenly spaced, up to the last."""
+  return {round(steps * (i + 1) / count) for i in range(count)}
 
 
 def _watch(cfg):
@@ -267,9 +286,9 @@ def _with_classes(cfg, source):
   return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
 
 
-def _with_chosen_tau(cfg, weights, source, workdir, mesh):
-  """The configuration with a number for tau: the least at which drafts pass for clips."""
-  model = trained.Trained(cfg, weights, mesh)
+def _with_chosen_tau(model, source, workdir):
+  """The model with a number for tau: the least at which drafts pass for clips."""
+  cfg = model.cfg
   some = input_pipeline.fixed(source, cfg.evaluation.clips)
   rows = results.truncation(model, some, cfg.evaluation.taus, ('gan',))
   passed = [row for row in rows if row['p_value'] >= _TAU_LEVEL]
@@ -282,7 +301,7 @@ def _with_chosen_tau(cfg, weights, source, workdir, mesh):
     )
   cfg = _with_tau(cfg, chosen['tau'])
   _write_config(cfg, workdir)
-  return cfg
+  return trained.Trained(cfg, model.weights, model.mesh)
 
 
 def _with_tau(cfg, tau):
@@ -367,12 +386,10 @@ def _begin(cfg, module, key, taken):
   return state.replace(nets=nets)
 
 
-def _evaluate(model, sources, workdir, seconds):
+def _evaluate(model, sources, held_out, workdir, seconds):
   """The scores of all methods against held-out clips; see `results.evaluate`."""
   cfg = model.cfg
-  held_out = input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
-  count = len(held_out['video'])
-  reference = input_pipeline.fixed(sources['train'], count)
+  reference = input_pipeline.fixed(sources['train'], len(held_out['video']))
   flows = []
   if hasattr(sources['test'], 'flow'):  # only the synthetic source knows the truth
     few = held_out['id'][: cfg.evaluation.flow_clips]

@@ -27,7 +27,7 @@ _FRAMES = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer('seed', 0, 'Of codes and noise.', lower_bound=0)
 _LABEL = flags.DEFINE_integer('label', -1, 'Class of all clips; -1: none given.', lower_bound=-1)
 _CONDITION = flags.DEFINE_string(
-  'condition', '', 'Image, clip or folder of frames that the clips contain; --method=diffusion.'
+  'condition', '', 'Image, clip or folder of frames that the clips contain.'
 )
 flags.DEFINE_alias('image', 'condition')
 _AT = flags.DEFINE_list(

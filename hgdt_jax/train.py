@@ -1,8 +1,9 @@
 """The loop every stage runs in: restore, next, step, log, save. Knows no stage by name."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import jax
 
@@ -24,6 +25,8 @@ def fit(
   mesh: jax.sharding.Mesh,
   writers,
   watch: guards.Watch,
+  check: Callable[..., Mapping[str, float]] | None = None,
+  check_at: Collection[int] = (),
   rollbacks: int = 0,
 ):
   """Trains `state` to `steps` updates, from the newest checkpoint if there is one.
@@ -34,6 +37,8 @@ def fit(
     batches: iterator with `get_state` and `set_state`.
     root: key of all randomness; the step number is folded in.
     watch: reads every row and stops what is ill.
+    check: scores a state; must change nothing that training reads.
+    check_at: the steps after which it is called; what it returns joins the step's row.
     rollbacks: how often an ill run returns to the last checkpoint from before it was, and goes on
       with other codes and noise.
 
@@ -62,6 +67,8 @@ def fit(
         mesh=mesh,
         writers=writers,
         watch=watch,
+        check=check,
+        check_at=check_at,
       )
     except guards.Unhealthy as problem:
       if not left or not checkpoints.drop_from(problem.since):
@@ -90,6 +97,8 @@ def _advance(
   mesh,
   writers,
   watch,
+  check,
+  check_at,
 ):
   first, rate = int(state.step), _Rate()
   with (
@@ -102,7 +111,11 @@ def _advance(
       log.flush()  # the row of the step before, if there is one
       done = i + 1
       progress.update(done)
-      if done % log_every == 0 or done == steps:
+      checked = done in check_at
+      if checked:
+        with rate.paused(metrics):
+          metrics = {**metrics, **check(state)}
+      if done % log_every == 0 or done == steps or checked:
         watch.expect(done, batch['id'])
         rate.rows = len(batch['id']) * jax.process_count()
         log(stage, done, metrics)
@@ -125,3 +138,13 @@ class _Rate:
     if last is None or now == last[0]:
       return {}
     return {'examples_per_second': self.rows * (step - last[1]) / (now - last[0])}
+
+  @contextlib.contextmanager
+  def paused(self, metrics):
+    """What happens within, once the step that `metrics` are of is done, takes no time."""
+    jax.block_until_ready(metrics)
+    began = time.monotonic()
+    yield
+    if self._last is not None:
+      then, step = self._last
+      self._last = (then + time.monotonic() - began, step)

@@ -59,12 +59,34 @@ def read_config(workdir: pathlib.Path) -> config.Config:
 
 
 DRAFTED = ('gan', 'hybrid', 'hybrid_fewstep')  # methods that begin with the generator
+_NEEDS = {  # stages without which a method cannot be drawn
+  'gan': ('gan',),
+  'diffusion_frames': ('diffusion',),
+  'diffusion': ('diffusion',),
+  'hybrid': ('gan', 'diffusion'),
+  'hybrid_fewstep': ('fewstep',),
+}
+# Stages whose networks a method draws with, the last that has one. The single models are those of
+# the stages that trained them for themselves: a generator that need only be right down to tau
+# would be a poor GAN.
+_DRAWS_FROM = {
+  'gan': ('gan',),
+  'diffusion_frames': ('diffusion',),
+  'diffusion': ('diffusion',),
+  'hybrid': ('gan', 'diffusion', 'aligner', 'joint'),
+  'hybrid_fewstep': config.STAGES,
+}
 _NOISY_CONTRAST = 1 / 3  # at which unit noise and a clip in [-1, 1] fit in a byte
 _RECONSTRUCTION = 3.0  # guidance by given frames; replacing them alone leaves the others unmoved
 
 
 class Known(NamedTuple):
-  """Frames that a clip is to contain: pixels uint8 `[K, H, W, C]`, and where, K numbers from 0."""
+  """Frames that clips are to contain, and where in them.
+
+  Attributes:
+    pixels: uint8 `[K, H, W, C]`, the same for all clips, or `[N, K, H, W, C]`.
+    frames: K numbers from 0.
+  """
 
   pixels: np.ndarray
   frames: tuple[int, ...]
@@ -75,33 +97,17 @@ class Trained:
 
   Attributes:
     cfg: the configuration.
-    methods: the ways to sample that the finished stages allow.
+    mesh: the devices.
+    weights: what each stage so far hands on, `{stage: {network: parameters}}`.
   """
 
   def __init__(self, cfg: config.Config, weights: Mapping[str, dict], mesh: jax.sharding.Mesh):
-    """`weights`: what each finished stage hands on, `{stage: {network: parameters}}`."""
-    self.cfg, self._mesh = cfg, mesh
-    # The single models are taken from the stages that trained them for themselves, the hybrid from
-    # the last: its generator need only be right down to tau, and would be a poor GAN.
-    alone = weights.get('gan', {}) | weights.get('diffusion', {})
-    together = {}
-    for stage in ('gan', 'diffusion', 'aligner', 'joint'):
-      together |= weights.get(stage, {})
-    self._of = {
-      'gan': alone,
-      'diffusion_frames': alone,
-      'diffusion': alone,
-      'hybrid': together,
-      'hybrid_fewstep': together | weights['fewstep'] if 'fewstep' in weights else {},
-    }
-    needs = {
-      'gan': {'generator'},
-      'diffusion_frames': {'denoiser'},
-      'diffusion': {'denoiser'},
-      'hybrid': {'generator', 'denoiser'},
-      'hybrid_fewstep': {'generator', 'denoiser', 'bridge'},
-    }
-    self.methods = tuple(m for m in config.METHODS if needs[m] <= self._of[m].keys())
+    self.cfg, self.weights, self.mesh = cfg, dict(weights), mesh
+
+  @property
+  def methods(self) -> tuple[str, ...]:
+    """The ways to sample that the stages so far allow."""
+    return tuple(m for m in config.METHODS if set(_NEEDS[m]) <= self.weights.keys())
 
   @classmethod
   def load(cls, workdir: pathlib.Path) -> 'Trained':
@@ -169,8 +175,9 @@ class Trained:
     self._check(method, frames, guidance, known)
     key, label = jax.random.key(seed), self._rows(label)
     latents, t_start, mixing = None, 1.0, jnp.ones(len(label))
+    given = self._known(known, frames)
     if method in DRAFTED:
-      clip, latents = self._draft(self._of[method]['generator'], key, label, frames)
+      clip, latents = self._drafted(method, key, label, frames, given)
       if method == 'gan':
         return self._fetch(clip)
       start, t_start = self._truncate(clip, key, tau), tau
@@ -178,7 +185,7 @@ class Trained:
       size = self.cfg.data.size
       start = self._start(key, (len(label), frames, size, size, networks.CHANNELS))
       mixing *= method == 'diffusion'
-    recipe, given = self.recipe(method, sampler), self._known(known, frames)
+    recipe = self.recipe(method, sampler)
     return self._walk(
       method, recipe, start, t_start, key, label, latents, mixing, steps, guidance, given
     )
@@ -191,21 +198,27 @@ class Trained:
     key, label = jax.random.key(seed), self._rows(label)
     clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
     latents, mixing = None, jnp.full(len(label), float(method != 'diffusion_frames'))
-    if method in DRAFTED and 'bridge' in self._of[method]:
-      latents = self._guess(self._of[method]['bridge'], clip)
+    if method in DRAFTED and 'bridge' in self._nets(method):
+      latents = self._guess(self._nets(method)['bridge'], clip)
     start, recipe = self._truncate(clip, key, tau), self.recipe(method)
     return self._walk(method, recipe, start, tau, key, label, latents, mixing, steps)
 
   def draft_at(self, method: str, label, seed: int, tau: float):
     """What `method`, 'gan' or a hybrid, refines from: its drafts diffused to tau. As `clips_at`."""
     key, label = jax.random.key(seed), self._rows(label)
-    draft, _ = self._draft(self._of[method]['generator'], key, label, self.cfg.data.frames)
+    draft, _ = self._drafted(method, key, label, self.cfg.data.frames)
     return self._fetch(self._truncate(draft, key, tau), _NOISY_CONTRAST)
 
   def clips_at(self, video, seed: int, tau: float):
     """Given clips diffused to tau, uint8 `[N, T, H, W, C]` at a contrast that clips no noise."""
     clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
     return self._fetch(self._truncate(clip, jax.random.key(seed), tau), _NOISY_CONTRAST)
+
+  def _nets(self, method):
+    nets = {}
+    for stage in _DRAWS_FROM[method]:
+      nets |= self.weights.get(stage, {})
+    return nets
 
   def _check(self, method, frames, guidance, known):
     if method not in self.methods:
@@ -217,23 +230,31 @@ class Trained:
       raise ValueError('guidance is towards a label, and this model was trained without classes')
     if known is None:
       return
-    if method != 'diffusion':
+    if method == 'diffusion_frames':
+      raise ValueError('diffusion_frames draws each frame alone: the others know nothing of it')
+    if method in DRAFTED and not self.cfg.gan.image_share:
       raise ValueError(
-        f'method {method!r} cannot contain given frames, which its draft, or its other frames, '
-        'know nothing of; use diffusion'
+        f'{method} cannot contain given frames: its generator was trained without them '
+        '(config.gan.image_share=0); use --method=diffusion'
+      )
+    if method in DRAFTED and 0 not in known.frames or method == 'gan' and known.frames != (0,):
+      raise ValueError(
+        f'{method} continues a first frame, and frames {known.frames} are given; '
+        'use --method=diffusion for others'
       )
     if outside := [i for i in known.frames if not 0 <= i < frames]:
       raise ValueError(f'frame {outside[0]} is given, but clips have the frames 0 to {frames - 1}')
 
   def _known(self, known, frames):
-    """(clip `[1, T, H, W, C]` in [-1, 1], mask `[1, T]`), or None."""
+    """(clips `[N, T, H, W, C]` in [-1, 1], mask `[1, T]`), N the number of clips or 1; or None."""
     if known is None:
       return None
-    size = self.cfg.data.size
-    clip = np.zeros((1, frames, size, size, networks.CHANNELS), np.float32)
+    size, pixels = self.cfg.data.size, known.pixels
+    pixels = pixels[None] if pixels.ndim == 4 else pixels
+    clip = np.zeros((len(pixels), frames, size, size, networks.CHANNELS), np.float32)
     mask = np.zeros((1, frames), bool)
-    clip[0, list(known.frames)] = known.pixels / 127.5 - 1.0
-    mask[0, list(known.frames)] = True
+    clip[:, list(known.frames)] = pixels / 127.5 - 1.0
+    mask[:, list(known.frames)] = True
     return clip, mask
 
   def _walk(
@@ -251,9 +272,9 @@ class Trained:
     known=None,
   ):
     # Without the stages that train them, latents and aligner mean nothing to the denoiser.
-    latents = latents if 'bridge' in self._of[method] else None
+    latents = latents if 'bridge' in self._nets(method) else None
     clip = self._program(
-      self._of[method]['denoiser'],
+      self._nets(method)['denoiser'],
       start,
       t_start,
       rng.stream(key, 'sample/walk'),
@@ -267,6 +288,11 @@ class Trained:
     )
     return self._fetch(clip)
 
+  def _drafted(self, method, key, label, frames, given=None):
+    """Drafts and their latents; `given` as `_known` gives it."""
+    first = None if given is None else given[0][:, 0]
+    return self._draft(self._nets(method)['generator'], key, label, first, frames)
+
   # Each program is compiled once for a number of clips and steps, whatever seed, tau, label and
   # guidance scale.
 
@@ -278,9 +304,11 @@ class Trained:
   def _draft(self):
     generator = self._networks.generator
 
-    def draft(weights, key, label, frames):
+    def draft(weights, key, label, first, frames):
       codes = generator.draw_codes(rng.stream(key, 'sample/codes'), len(label), frames)
-      return generator.apply({'params': weights}, codes, label)
+      if first is not None:
+        first = jnp.broadcast_to(first, (len(label), *first.shape[1:]))
+      return generator.apply({'params': weights}, codes, label, first)
 
     return jax.jit(draft, static_argnames='frames')
 
@@ -353,7 +381,7 @@ class Trained:
       return jnp.clip(jnp.round((contrast * clip + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
 
     # Whole on every device, so that every process can read it.
-    return jax.jit(program, out_shardings=sharding.replicated(self._mesh))
+    return jax.jit(program, out_shardings=sharding.replicated(self.mesh))
 
   def _fetch(self, clip, contrast=1.0):
     return np.asarray(self._to_pixels(clip, contrast))
@@ -364,6 +392,6 @@ class Trained:
     rows = rows.astype(np.int32) if rows.dtype.kind in 'iu' else rows
     if not self.cfg.data.classes and rows.ndim == 1:
       rows = np.full_like(rows, -1)
-    even = len(rows) % self._mesh.size == 0
-    where = sharding.batch(self._mesh) if even else sharding.replicated(self._mesh)
+    even = len(rows) % self.mesh.size == 0
+    where = sharding.batch(self.mesh) if even else sharding.replicated(self.mesh)
     return jax.make_array_from_callback(rows.shape, where, lambda index: rows[index])

@@ -15,12 +15,15 @@ from input_pipeline import Batches
 def test_the_main_job_leaves_a_whole_workdir(finished):
   results = json.loads((finished / 'results.json').read_text())
   methods = [row['method'] for row in results['results']]
-  assert methods == ['real', *config.METHODS]
+  continuing = ['gan_first_frame', 'diffusion_first_frame', 'hybrid_first_frame']
+  assert methods == ['real', *config.METHODS, *continuing]
   rows = {row['method']: row for row in results['results']}
   # at equal network evaluations, but for the GAN that has one
   spent = [rows[m]['network_evaluations'] for m in methods]
-  assert spent == [0, 1, 2, 2, 2, 2]
-  for method in methods[2:]:
+  assert spent == [0, 1, 2, 2, 2, 2, 1, 2, 2]
+  for method in continuing:
+    assert {'psnr', 'ssim'} <= rows[method]['metrics'].keys()
+  for method in config.METHODS[1:]:
     assert {'psnr', 'ssim', 'warping_error_true_flow'} <= rows[method]['metrics'].keys()
   for row in rows.values():
     assert {'frechet_random_conv3d', 'warping_error', 'motion_ratio'} <= row['metrics'].keys()
@@ -36,6 +39,28 @@ def test_the_main_job_leaves_a_whole_workdir(finished):
   assert [(r['stage'], r['step']) for r in logged] == [
     (stage, step) for stage in config.STAGES for step in range(1, 7 if stage == 'diffusion' else 3)
   ]
+
+
+def test_a_stage_is_scored_on_its_way(finished):
+  """And ends with the scores of the table, where no later stage trains the same method."""
+  rows = {(row['stage'], row['step']): row for row in writer.read_rows(finished)}
+  table = json.loads((finished / 'results.json').read_text())['results']
+  table = {row['method']: row['metrics'] for row in table}
+  for stage, steps, method in (('gan', 2, 'gan'), ('diffusion', 6, 'diffusion'),
+                               ('joint', 2, 'hybrid'), ('fewstep', 2, 'hybrid_fewstep')):  # fmt: skip
+    held_out = {
+      name.removeprefix(f'{stage}/held_out/'): value
+      for name, value in rows[stage, steps].items()
+      if name.startswith(f'{stage}/held_out/')
+    }
+    assert {'frechet_random_conv3d', 'motion_ratio'} <= held_out.keys()
+    assert ('two_sample_statistic' in held_out) == (method != 'diffusion')
+    assert ('psnr_refined' in held_out) == (method != 'gan')
+    for name in held_out.keys() & table[method].keys():
+      assert held_out[name] == table[method][name], (stage, name)
+    assert f'{stage}/held_out/motion_ratio' in rows[stage, steps // 2]
+  before, after = (rows['gan', step]['gan/held_out/frechet_random_conv3d'] for step in (1, 2))
+  assert before != after
 
 
 @pytest.fixture(scope='module')
@@ -89,8 +114,9 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(model):
   np.testing.assert_array_equal(draw('hybrid'), draw('hybrid'))
   assert (draw('hybrid') != draw('hybrid', seed=1)).any()
   assert (draw('hybrid') != draw('hybrid', tau=0.9)).any()
-  assert (draw('diffusion', seed=1) != draw('diffusion_frames', seed=1)).any()
+  plain = draw('diffusion', seed=1)
   compiled = model._program._cache_size()
+  assert (plain != draw('diffusion_frames', seed=1)).any()  # the same program, without mixing
   draw('diffusion', seed=2)
   draw('hybrid', seed=5, tau=0.3)
   assert model._program._cache_size() == compiled
@@ -111,11 +137,39 @@ def test_given_frames_come_back_unchanged(model):
   for clip in drawn:
     np.testing.assert_array_equal(clip[[0, 3]], pixels)
   assert (drawn[0, 1] != drawn[1, 1]).any()
-  with pytest.raises(ValueError, match='cannot contain given frames'):
-    model.draw('hybrid', LABELS, **options)
   with pytest.raises(ValueError, match='frame 4 is given, but clips have the frames 0 to 3'):
     outside = trained.Known(pixels, (0, 4))
     model.draw('diffusion', LABELS, **(options | {'known': outside}))
+
+
+def test_a_given_first_frame_is_continued_by_draft_and_hybrid(model):
+  size = model.cfg.data.size
+  pixels = np.random.default_rng(0).integers(0, 256, (len(LABELS), 1, size, size, 3), np.uint8)
+  options = dict(seed=0, steps=2, tau=0.5)
+  for method in ('gan', 'hybrid'):
+    drawn = model.draw(method, LABELS, known=trained.Known(pixels, (0,)), **options)
+    np.testing.assert_array_equal(drawn[:, :1], pixels)
+    free = model.draw(method, LABELS, **options)
+    assert (drawn[:, 1:] != free[:, 1:]).any()
+    frames = (pixels, np.roll(pixels, 1, axis=0))
+    given = [model.draw(method, LABELS, known=trained.Known(p, (0,)), **options) for p in frames]
+    assert (given[0][:, 1:] != given[1][:, 1:]).any()  # what follows depends on what is given
+
+
+def test_a_draft_that_cannot_contain_what_is_given_says_so(model):
+  size = model.cfg.data.size
+  pixels = np.zeros((2, size, size, 3), np.uint8)
+  options = dict(seed=0, steps=2, tau=0.5)
+  with pytest.raises(ValueError, match=r'gan continues a first frame, and frames \(0, 3\)'):
+    model.draw('gan', LABELS, known=trained.Known(pixels, (0, 3)), **options)
+  with pytest.raises(ValueError, match=r'hybrid continues a first frame, and frames \(1, 2\)'):
+    model.draw('hybrid', LABELS, known=trained.Known(pixels, (1, 2)), **options)
+  with pytest.raises(ValueError, match='diffusion_frames draws each frame alone'):
+    model.draw('diffusion_frames', LABELS, known=trained.Known(pixels, (0, 3)), **options)
+  blind = dataclasses.replace(model.cfg, gan=dataclasses.replace(model.cfg.gan, image_share=0.0))
+  other = trained.Trained(blind, model.weights, model.mesh)
+  with pytest.raises(ValueError, match=r'config\.gan\.image_share=0'):
+    other.draw('hybrid', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
 
 
 class Killed(BaseException):

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from hgdt_jax.models import layers
+from hgdt_jax.warp import warp
 
 
 class Generator(nn.Module):
@@ -15,6 +16,9 @@ class Generator(nn.Module):
   every `motion_interval` frames, and `ContinuousMotion` between them. Modulated 2D
   convolutions (StyleGAN2 2020) on folded frames draw each frame from its w, and temporal layers
   between them let neighbours agree.
+
+  With `image` it also continues a first frame: `ImageEncoder` makes features of it, which every
+  frame fetches, at each size of map, from where they were (`FromFirst`).
   """
 
   size: int  # of the square frames, a power of two times `patch`
@@ -27,6 +31,7 @@ class Generator(nn.Module):
   motion_size: int = 16
   motion: str = 'gru'
   motion_interval: int = 8
+  image: bool = False
   classes: int = 0
   dtype: jnp.dtype = jnp.float32
 
@@ -47,9 +52,20 @@ class Generator(nn.Module):
     }
 
   @nn.compact
-  def __call__(self, z, label):
-    """Codes, labels `[B]` (-1: none) -> clip `[B, T, H, W, C]` in [-1, 1], latents `[B, T, D]`."""
-    latents = self._latents(z, label)
+  def __call__(self, z, label, image=None, given=None):
+    """Codes, labels `[B]` (-1: none) -> clip `[B, T, H, W, C]` in [-1, 1], latents `[B, T, D]`.
+
+    Args:
+      image: first frames `[B, H, W, C]` in [-1, 1], which the clips return unchanged.
+      given: bool `[B]`, the clips that have one; None: all.
+
+    Raises:
+      ValueError: an image is given to a generator that was made without `image`.
+    """
+    if image is not None and not self.image:
+      raise ValueError('this generator was made without image=True: it cannot continue a frame')
+    first = self._encode(image, given)
+    latents = self._latents(z, label, first)
     frames = latents.shape[1]
     w = layers.fold(latents).astype(self.dtype)  # [B*T, D]
     everywhere = jnp.ones(latents.shape[0], self.dtype)  # temporal layers are always on
@@ -61,6 +77,8 @@ class Generator(nn.Module):
       name = f'map{size}'
       x = ModulatedConv(width, dtype=self.dtype, name=f'{name}_conv0')(x, w)
       x = layers.unfold(x, frames)
+      if first:
+        x = FromFirst(self.dtype, name=f'{name}_first')(x, first[size])
       x = layers.TimeConv(dtype=self.dtype, name=f'{name}_time')(x, everywhere)
       x = ModulatedConv(width, dtype=self.dtype, name=f'{name}_conv1')(layers.fold(x), w)
       if size == self.size // self.patch:
@@ -69,15 +87,34 @@ class Generator(nn.Module):
       width = self._width(size)
     x = nn.Conv(self.channels * self.patch**2, (3, 3), dtype=self.dtype, name='to_pixels')(x)
     x = jnp.tanh(layers.depth_to_space(x.astype(jnp.float32), self.patch))
-    return layers.unfold(x, frames), latents
+    video = layers.unfold(x, frames)
+    if image is not None:
+      shown = image if given is None else jnp.where(layers.expand(given, image) > 0, image, video[:, 0])
+      video = video.at[:, 0].set(shown)
+    return video, latents
 
-  def _latents(self, z, label):
+  def _encode(self, image, given):
+    """Features of first frames by size of map, zero for clips without one; {} without any."""
+    if image is None:
+      return {}
+    sizes = [4]
+    while sizes[-1] < self.size // self.patch:
+      sizes.append(2 * sizes[-1])
+    widths = tuple(self._width(size) for size in reversed(sizes))
+    maps = ImageEncoder(widths, self.patch, self.dtype, name='image')(image)
+    return {x.shape[1]: x if given is None else layers.expand(given, x) * x for x in maps}
+
+  def _latents(self, z, label, first):
     content = z['content'].astype(self.dtype)
     if self.classes:
       embedding = layers.LabelEmbedding(self.classes, self.content_size, self.dtype, name='label')
       content = jnp.concatenate([content, embedding(label)], axis=-1)
     content = nn.silu(nn.Dense(self.latent_size, dtype=self.dtype, name='content0')(content))
     content = nn.Dense(self.latent_size, dtype=self.dtype, name='content1')(content)
+    if first:
+      small = first[4].reshape(len(content), -1)
+      seen = nn.Dense(self.latent_size, use_bias=False, dtype=self.dtype, name='image_content')
+      content += seen(small)
     path, start = self._path(z), content[:, None]  # the path starts from what moves
     h = jnp.concatenate([jnp.broadcast_to(start, (*path.shape[:2], self.latent_size)), path], -1)
     h = nn.silu(nn.Dense(self.latent_size, dtype=self.dtype, name='mix0')(h))
@@ -94,6 +131,48 @@ class Generator(nn.Module):
 
   def _width(self, size):
     return min(self.max_width, self.width * (self.size // self.patch) // size)
+
+
+class ImageEncoder(nn.Module):
+  """Features of frames `[B, H, W, C]`, finest first: maps of half the size each, `widths` wide."""
+
+  widths: tuple[int, ...]
+  patch: int
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, image):
+    x = layers.space_to_depth(image.astype(self.dtype), self.patch)
+    maps = []
+    for i, width in enumerate(self.widths):
+      x = nn.Dense(width, dtype=self.dtype, name=f'in{i}')(x)
+      x = x + nn.Conv(width, (3, 3), dtype=self.dtype, name=f'conv{i}')(nn.leaky_relu(x, 0.2))
+      maps.append(x)
+      x = layers.space_to_depth(x, 2)
+    return maps
+
+
+class FromFirst(nn.Module):
+  """What frames `[B, T, H, W, C]` fetch from features `[B, H, W, C]` of the first one.
+
+  Each looks back along a flow of its own, as far as the map is wide, and takes what a gate lets
+  through; from features that are zero it takes nothing.
+  """
+
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, x, first):
+    frames, size, width = x.shape[1], x.shape[2], x.shape[-1]
+    first = layers.fold(jnp.repeat(first[:, None], frames, axis=1))
+    pair = jnp.concatenate([layers.fold(x), first], axis=-1)
+    pair = layers.group_norm(2 * width)(pair).astype(self.dtype)
+    pair = nn.silu(nn.Conv(width // 2, (3, 3), dtype=self.dtype, name='pair')(pair))
+    small = nn.initializers.normal(0.01)
+    found = nn.Conv(3, (3, 3), kernel_init=small, dtype=jnp.float32, name='flow_and_gate')(pair)
+    fetched = warp(first, size / 2 * jnp.tanh(found[..., :2])).astype(self.dtype)
+    fetched = nn.Dense(width, use_bias=False, dtype=self.dtype, name='out')(fetched)
+    return x + layers.unfold(nn.sigmoid(found[..., 2:]).astype(self.dtype) * fetched, frames)
 
 
 class ContinuousMotion(nn.Module):
@@ -180,3 +259,4 @@ class ModulatedConv(nn.Module):
     x = x * jax.lax.rsqrt(power + 1e-8)[:, None, None].astype(self.dtype)
     bias = self.param('bias', layers.zeros, (1, 1, 1, self.features))
     return nn.leaky_relu(x + bias.astype(self.dtype), 0.2) * 2**0.5
+

@@ -47,6 +47,9 @@ METHODS = (
   Method('diffusion', 'Diffusion, video', 'the 3D U-Net from pure noise, without the aligner'),
   Method('hybrid', 'Hybrid', 'the GAN draft, noised to tau, refined by the aligned U-Net'),
   Method('hybrid_fewstep', 'Hybrid, few steps', 'the same, the U-Net trained to take long steps'),
+  Method('gan_first_frame', 'GAN, image given', 'the draft that continues a first frame'),
+  Method('diffusion_first_frame', 'Diffusion, image given', 'guided towards a first frame'),
+  Method('hybrid_first_frame', 'Hybrid, image given', 'that draft, refined'),
 )
 
 MOTION_RATIO = Metric(

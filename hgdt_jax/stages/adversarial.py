@@ -131,6 +131,15 @@ def play(
   return generator, critic, (clip, kept), metrics
 
 
+def first_frames(cfg: Config, key: jax.Array, real: jax.Array):
+  """What else the generator is given: the first frames of the real clips, and bool `[B]`, which
+  drafts are to continue one. Critics see the given frame in the draft, so its clip has to follow.
+  """
+  if not cfg.gan.image_share:
+    return ()
+  return real[:, 0], jax.random.uniform(key, (len(real),)) < cfg.gan.image_share
+
+
 def draw_frames(cfg: Config, key: jax.Array) -> jax.Array:
   """Indices of `critic.frames` different frames, rising."""
   drawn = jax.random.choice(key, cfg.data.frames, (cfg.critic.frames,), replace=False)

@@ -33,12 +33,13 @@ def make_step(cfg: Config):
     key = lambda name: rng.stream(root, f'gan/{name}', state.step)
     t, see = _see(cfg, key, len(real), state.nets['critic'].augment)
     z = nets.generator.draw_codes(key('codes'), *real.shape[:2])
+    first = adversarial.first_frames(cfg, key('first_frames'), real)
     generator, critic, _, metrics = adversarial.play(
       cfg,
       nets.critic,
       state.nets['generator'],
       state.nets['critic'],
-      draw=lambda params: nets.generator.apply({'params': params}, z, label),
+      draw=lambda params: nets.generator.apply({'params': params}, z, label, *first),
       see_real=see('noise_real'),
       see_fake=see('noise_fake'),
       real=real,

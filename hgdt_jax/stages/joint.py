@@ -46,12 +46,13 @@ def make_step(cfg: Config):
     t = draw_levels(cfg, key('t'), b)
     diffuse = lambda name: lambda clip: schedule.diffuse(clip, noise(key(name), clip.shape), t)
     z = nets.generator.draw_codes(key('codes'), b, frames)
+    first = adversarial.first_frames(cfg, key('first_frames'), video)
     generator, critic, (draft, latents), game = adversarial.play(
       cfg,
       nets.critic,
       state.nets['generator'],
       state.nets['critic'],
-      draw=lambda params: nets.generator.apply({'params': params}, z, label),
+      draw=lambda params: nets.generator.apply({'params': params}, z, label, *first),
       see_real=diffuse('noise_real'),
       see_fake=diffuse('noise_fake'),
       real=video,

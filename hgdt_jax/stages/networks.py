@@ -29,7 +29,13 @@ def make(cfg: Config) -> Networks:
   for name in ('spectral_norm', 'frames'):  # these act on what the network is given
     critic.pop(name)
   return Networks(
-    Generator(size=cfg.data.size, channels=CHANNELS, **dataclasses.asdict(cfg.generator), **common),
+    Generator(
+      size=cfg.data.size,
+      channels=CHANNELS,
+      image=cfg.gan.image_share > 0,
+      **dataclasses.asdict(cfg.generator),
+      **common,
+    ),
     Critic(**critic, **common),
     UNet3D(
       channels=CHANNELS, latent_size=latent_size, **dataclasses.asdict(cfg.denoiser), **common
@@ -42,7 +48,8 @@ def init_generator(cfg: Config, key: jax.Array):
   generator = make(cfg).generator
   init_key, code_key = jax.random.split(key)
   z = generator.draw_codes(code_key, 1, cfg.data.frames)
-  return generator.init(init_key, z, jnp.zeros(1, jnp.int32))['params']
+  image = _clip(cfg)[:, 0] if generator.image else None
+  return generator.init(init_key, z, jnp.zeros(1, jnp.int32), image)['params']
 
 
 def init_critic(cfg: Config, key: jax.Array):

@@ -80,6 +80,46 @@ def test_every_generator_parameter_gets_a_gradient(generator):
     assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
 
 
+@pytest.fixture(scope='module')
+def continuing():
+  """A generator that may be given a first frame, its parameters, codes, labels and two images."""
+  sizes = dict(size=2 * S, width=8, max_width=8, latent_size=8, content_size=4, motion_size=4)
+  network = Generator(**sizes, image=True)
+  z, label = network.draw_codes(jax.random.key(0), B, T), jnp.array([-1, -1])
+  image = jax.random.uniform(jax.random.key(2), (B, 2 * S, 2 * S, 3), minval=-1.0)
+  params = jax.jit(network.init)(jax.random.key(1), z, label, image)['params']
+  return network, params, z, label, image
+
+
+def test_a_given_first_frame_is_returned_and_continued(continuing):
+  network, params, z, label, image = continuing
+  draw = lambda *first: network.apply({'params': params}, z, label, *first)[0]
+  clip, other, free = draw(image), draw(image[::-1]), draw()
+  np.testing.assert_array_equal(clip[:, 0], image)
+  apart = jnp.abs(clip - other).max(axis=(0, 2, 3, 4))
+  assert (apart > 1e-3).all()
+  some = draw(image, jnp.array([True, False]))
+  np.testing.assert_allclose(some[0], clip[0], atol=1e-5)
+  np.testing.assert_allclose(some[1], free[1], atol=1e-5)
+
+
+def test_every_parameter_of_a_continuing_generator_gets_a_gradient(continuing):
+  network, params, z, label, image = continuing
+  weight = jax.random.normal(jax.random.key(3), (B, T, *image.shape[1:]))
+
+  def value(p):
+    return jnp.sum(weight * network.apply({'params': p}, z, label, image)[0])
+
+  for path, g in jax.tree_util.tree_flatten_with_path(_gradient(value, params))[0]:
+    assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+
+
+def test_a_generator_without_images_refuses_one(generator):
+  network, params, z = generator
+  with pytest.raises(ValueError, match='image=True'):
+    network.apply({'params': params}, z, jnp.array([0, 1]), jnp.zeros((B, S, S, 3)))
+
+
 INTERVAL = 4
 
 
