@@ -237,7 +237,8 @@ class Trained:
         f'{method} cannot contain given frames: its generator was trained without them '
         '(config.gan.image_share=0); use --method=diffusion'
       )
-    if method in DRAFTED and 0 not in known.frames or method == 'gan' and known.frames != (0,):
+    fits = known.frames == (0,) if method == 'gan' else 0 in known.frames
+    if method in DRAFTED and not fits:
       raise ValueError(
         f'{method} continues a first frame, and frames {known.frames} are given; '
         'use --method=diffusion for others'

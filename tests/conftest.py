@@ -45,9 +45,7 @@ def _smallest():
     'denoiser': dict(patch=4, width=8, multipliers=(1,), time_attention=8, space_attention=4),
     'bridge': dict(width=8, max_width=8, patch=4),
     'checkpoint': dict(every=2, keep=3),
-    'evaluation': dict(
-      clips=8, batch=8, flow_clips=2, taus=(0.5,), evaluations=(2,), checks=2
-    ),
+    'evaluation': dict(clips=8, batch=8, flow_clips=2, taus=(0.5,), evaluations=(2,), checks=2),
     'gan': dict(image_share=0.5),
     'diffusion': dict(warmup=1),
     'hybrid': dict(tau=0.5, steps=1),

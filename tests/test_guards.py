@@ -83,7 +83,7 @@ class _Batches:
     self.position = state['position']
 
 
-def _fit(directory: pathlib.Path, ill, rollbacks, roots=None):
+def _fit(directory: pathlib.Path, ill, rollbacks=0, roots=None, writers=(), **more):
   mesh, batches = sharding.make_mesh(-1, 1), _Batches()
   net = Net(params=jax.device_put(jnp.zeros(()), sharding.replicated(mesh)))
   state = jax.device_put(TrainState.create(net=net), sharding.replicated(mesh))
@@ -105,10 +105,10 @@ def _fit(directory: pathlib.Path, ill, rollbacks, roots=None):
       checkpoints,
       steps=8,
       save_every=2,
-      log_every=1,
+      **({'log_every': 1} | more),
       root=jax.random.key(0),
       mesh=mesh,
-      writers=[],
+      writers=writers,
       watch=_watch(),
       rollbacks=rollbacks,
     )
@@ -136,3 +136,33 @@ def test_a_run_that_stays_ill_stops(tmp_path):
 def test_without_a_checkpoint_there_is_no_way_back(tmp_path):
   with pytest.raises(guards.Unhealthy, match='step 1'):
     _fit(tmp_path, lambda batches: True, rollbacks=2)
+
+
+class _Rows(dict):
+  """A writer that keeps its rows."""
+
+  def write(self, stage, step, values):
+    self[step] = values
+
+
+def test_a_check_joins_the_row_of_its_step_and_leaves_training_alone(tmp_path):
+  rows, healthy = _Rows(), lambda batches: False
+  check = lambda state: {'gan/held_out/score': float(state.nets['net'].params)}
+  more = dict(writers=[rows], log_every=4, check=check, check_at={3, 8})
+  state, _ = _fit(tmp_path / 'checked', healthy, **more)
+  plain, _ = _fit(tmp_path / 'plain', healthy)
+  assert state.nets['net'].params == plain.nets['net'].params
+  assert sorted(rows) == [3, 4, 8]
+  scores = {step: row.get('gan/held_out/score') for step, row in rows.items()}
+  assert scores == {3: sum(range(3)), 4: None, 8: sum(range(8))}
+
+
+def test_a_check_does_not_count_in_the_rate(monkeypatch):
+  now = iter([0.0, 10.0, 17.0, 20.0])
+  monkeypatch.setattr(train.time, 'monotonic', lambda: next(now))
+  rate = train._Rate()
+  rate.rows = 4
+  rate(10)
+  with rate.paused({}):  # seven of the twenty seconds
+    pass
+  assert rate(36) == {'examples_per_second': 4 * 26 / 13}

@@ -46,8 +46,9 @@ def test_a_stage_is_scored_on_its_way(finished):
   rows = {(row['stage'], row['step']): row for row in writer.read_rows(finished)}
   table = json.loads((finished / 'results.json').read_text())['results']
   table = {row['method']: row['metrics'] for row in table}
-  for stage, steps, method in (('gan', 2, 'gan'), ('diffusion', 6, 'diffusion'),
-                               ('joint', 2, 'hybrid'), ('fewstep', 2, 'hybrid_fewstep')):  # fmt: skip
+  last = {'gan': 'gan', 'diffusion': 'diffusion', 'joint': 'hybrid', 'fewstep': 'hybrid_fewstep'}
+  for stage, method in last.items():
+    steps = 6 if stage == 'diffusion' else 2
     held_out = {
       name.removeprefix(f'{stage}/held_out/'): value
       for name, value in rows[stage, steps].items()

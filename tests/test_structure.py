@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from configs import hybrid
+from configs import hybrid, weizmann
 from hgdt_jax import config
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -93,7 +93,10 @@ def test_every_config_field_is_read():
         assert re.search(rf'\.{field.name}\b', code), f'config.{section.name}.{field.name}'
 
 
-@pytest.mark.parametrize('preset', hybrid.PRESETS)
-def test_every_preset_is_a_valid_configuration(preset):
-  built = config.build(config.Config, hybrid.get_config(preset).to_dict())
+RECIPES = [(recipe, preset) for recipe in (hybrid, weizmann) for preset in recipe.PRESETS]
+
+
+@pytest.mark.parametrize(('recipe', 'preset'), RECIPES)
+def test_every_preset_is_a_valid_configuration(recipe, preset):
+  built = config.build(config.Config, recipe.get_config(preset).to_dict())
   assert built.stages == ('gan', 'diffusion', 'aligner', 'joint')

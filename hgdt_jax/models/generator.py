@@ -89,7 +89,9 @@ class Generator(nn.Module):
     x = jnp.tanh(layers.depth_to_space(x.astype(jnp.float32), self.patch))
     video = layers.unfold(x, frames)
     if image is not None:
-      shown = image if given is None else jnp.where(layers.expand(given, image) > 0, image, video[:, 0])
+      shown = (
+        image if given is None else jnp.where(layers.expand(given, image) > 0, image, video[:, 0])
+      )
       video = video.at[:, 0].set(shown)
     return video, latents
 
@@ -259,4 +261,3 @@ class ModulatedConv(nn.Module):
     x = x * jax.lax.rsqrt(power + 1e-8)[:, None, None].astype(self.dtype)
     bias = self.param('bias', layers.zeros, (1, 1, 1, self.features))
     return nn.leaky_relu(x + bias.astype(self.dtype), 0.2) * 2**0.5
-

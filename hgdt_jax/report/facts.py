@@ -72,9 +72,11 @@ def logged(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def headline(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-  """The values worth a look first: losses, and motion, which belongs beside them; else all."""
+  """The values worth a look first: scores of held-out clips, losses, and motion, which belongs
+  beside them; else all."""
   names = logged(rows)
-  return [name for name in names if 'loss' in name or 'motion' in name] or names
+  first = [name for name in names if 'held_out' in name or 'loss' in name or 'motion' in name]
+  return sorted(first, key=lambda name: 'held_out' not in name) or names
 
 
 def points(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,7 @@ _MARKERS = {
   'hybrid': 'D',
   'hybrid_fewstep': 'P',
 }
+_FEW_POINTS = 24  # up to so many are shown as they are
 _MOST_POINTS = 400  # beyond this raw values are drawn as a band: lighter page, same picture
 
 
@@ -81,11 +82,13 @@ def draw_loss_curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
   else:
     means = values
     axes.plot(steps, values, color=COLOURS['raw'], linewidth=1)
-  smooth = _smoothed(means)
+  few = len(values) <= _FEW_POINTS
+  smooth = values if few else _smoothed(means)
   log = values.min() > 0 and smooth.max() > 10 * smooth.min()
-  if log:
+  if log and not few:
     smooth = np.exp(_smoothed(np.log(means)))
-  axes.plot(steps, smooth, color=COLOURS['smooth'], linewidth=1.8)
+  marker = '.' if few else None
+  axes.plot(steps, smooth, color=COLOURS['smooth'], linewidth=1.8, marker=marker)
   inner = np.concatenate([np.quantile(values, [0.01, 0.99]), smooth])  # a spike must not flatten
   low, high = inner.min(), inner.max()
   if log:
