@@ -19,7 +19,7 @@ def get_config(preset: str = 'small'):
   config = hybrid.get_config(preset)
   config.data.update(source='folder', flip=True)
   # So few clips are soon known by heart: critics see each of them changed in many ways.
-  config.gan.update(augment='fixed', augment_probability=0.2)
+  config.gan.update(augment='fixed', augment_probability=0.2, image_share=0.3)
   if preset == 'gpu':
     config.gan.augment = 'adaptive'
     return config

@@ -10,10 +10,12 @@ from hgdt_jax.models import layers
 class Critic(nn.Module):
   """A frame critic and a clip critic under one name (dual critics: MoCoGAN 2018, DVD-GAN 2019).
 
-  The frame critic sees few frames finely, the clip critic all of them in larger patches. Both are
-  told the noise level t of what they see (Diffusion-GAN 2023) and, where there are classes, add the
-  projection of the label (Miyato and Koyama 2018). The clip critic's convolutions are
-  'factorised', 1x3x3 after three temporal taps, or 'full', 3x3x3.
+  The frame critic judges few frames, each for itself and finely; the clip critic judges all of them
+  together, in larger patches, by the features of every frame side by side: what a thing looks like
+  in one frame has to hold in the others, wherever it has moved. Its convolutions are 'factorised',
+  1x3x3 after three temporal taps, or 'full', 3x3x3. Both are told the noise level t of what they
+  see (Diffusion-GAN 2023) and, where there are classes, add the projection of the label (Miyato and
+  Koyama 2018).
   """
 
   width: int = 64  # features of the largest maps
@@ -45,12 +47,13 @@ class Critic(nn.Module):
     few = video if frames is None else jnp.take(video, frames, axis=1)
     frame = Trunk(patch=self.frame_patch, convolution='frames', name='frame', **trunk)
     clip = Trunk(patch=self.clip_patch, convolution=self.convolution, name='clip', **trunk)
-    frame, clip = frame(few, t, label), clip(video, t, label)
-    return {'frame': frame, 'clip': jnp.mean(clip, axis=1)}
+    return {'frame': frame(few, t, label), 'clip': clip(video, t, label)[:, 0]}
 
 
 class Trunk(nn.Module):
-  """Residual blocks on folded frames, which only 'factorised' and 'full' convolutions mix."""
+  """Residual blocks on folded frames, then logits: of 'frames' one each, `[B, T]`; of 'factorised'
+  and 'full' convolutions, which mix frames, one for all, `[B, 1]`, for as many as it began with.
+  """
 
   convolution: str  # frames, factorised or full
   width: int
@@ -84,9 +87,12 @@ class Trunk(nn.Module):
     h = nn.leaky_relu(x, 0.2).reshape(b, frames, -1)
     if self.minibatch_stddev:
       h = jnp.concatenate([h, spread(h).astype(h.dtype)], axis=-1)
-    h = nn.Dense(self.max_width, dtype=self.dtype, name='flat')(h)
-    h = nn.leaky_relu(h, 0.2).astype(jnp.float32)  # [B, T, F]
-    logit = nn.Dense(1, name='logit')(h)[..., 0]  # [B, T]
+    h = nn.leaky_relu(nn.Dense(self.max_width, dtype=self.dtype, name='flat')(h), 0.2)
+    if self.convolution != 'frames':
+      h = nn.Dense(self.max_width, dtype=self.dtype, name='join')(h.reshape(b, 1, -1))
+      h = nn.leaky_relu(h, 0.2)
+    h = h.astype(jnp.float32)  # [B, T or 1, F]
+    logit = nn.Dense(1, name='logit')(h)[..., 0]
     if self.classes:
       embedding = layers.LabelEmbedding(self.classes, self.max_width, name='label')(label)
       logit += jnp.sum(h * embedding[:, None], axis=-1) * self.max_width**-0.5

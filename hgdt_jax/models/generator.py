@@ -13,8 +13,9 @@ class Generator(nn.Module):
 
   A content code per clip and motion codes give per-frame latents w, of unit variance. Motion 'gru'
   has a code per frame, which a recurrent network makes a path (MoCoGAN 2018); 'continuous' has one
-  every `motion_interval` frames, and `ContinuousMotion` between them. Modulated 2D
-  convolutions (StyleGAN2 2020) on folded frames draw each frame from its w, and temporal layers
+  every `motion_interval` frames, and `ContinuousMotion` between them. Each frame grows from its w
+  by modulated 2D convolutions (StyleGAN2 2020) on folded frames, all of which take their style from
+  the content: so what moves is where things are, not their colour or texture. Temporal layers
   between them let neighbours agree.
 
   With `image` it also continues a first frame: `ImageEncoder` makes features of it, which every
@@ -64,23 +65,25 @@ class Generator(nn.Module):
     """
     if image is not None and not self.image:
       raise ValueError('this generator was made without image=True: it cannot continue a frame')
+    if image is not None and given is None:
+      given = jnp.ones(len(image), bool)
     first = self._encode(image, given)
-    latents = self._latents(z, label, first)
+    latents, style = self._latents(z, label, first)
     frames = latents.shape[1]
-    w = layers.fold(latents).astype(self.dtype)  # [B*T, D]
+    style = jnp.repeat(style.astype(self.dtype), frames, axis=0)  # [B*T, D]
     everywhere = jnp.ones(latents.shape[0], self.dtype)  # temporal layers are always on
 
     size, width = 4, self._width(4)
-    x = nn.Dense(size * size * width, dtype=self.dtype, name='seed')(w)
-    x = x.reshape(-1, size, size, width)
+    seed = nn.Dense(size * size * width, dtype=self.dtype, name='seed')
+    x = seed(layers.fold(latents).astype(self.dtype)).reshape(-1, size, size, width)
     while True:
       name = f'map{size}'
-      x = ModulatedConv(width, dtype=self.dtype, name=f'{name}_conv0')(x, w)
+      x = ModulatedConv(width, dtype=self.dtype, name=f'{name}_conv0')(x, style)
       x = layers.unfold(x, frames)
       if first:
         x = FromFirst(self.dtype, name=f'{name}_first')(x, first[size])
       x = layers.TimeConv(dtype=self.dtype, name=f'{name}_time')(x, everywhere)
-      x = ModulatedConv(width, dtype=self.dtype, name=f'{name}_conv1')(layers.fold(x), w)
+      x = ModulatedConv(width, dtype=self.dtype, name=f'{name}_conv1')(layers.fold(x), style)
       if size == self.size // self.patch:
         break
       size, x = 2 * size, layers.upsample(x)
@@ -89,9 +92,7 @@ class Generator(nn.Module):
     x = jnp.tanh(layers.depth_to_space(x.astype(jnp.float32), self.patch))
     video = layers.unfold(x, frames)
     if image is not None:
-      shown = (
-        image if given is None else jnp.where(layers.expand(given, image) > 0, image, video[:, 0])
-      )
+      shown = jnp.where(given[:, None, None, None], image, video[:, 0])
       video = video.at[:, 0].set(shown)
     return video, latents
 
@@ -104,9 +105,10 @@ class Generator(nn.Module):
       sizes.append(2 * sizes[-1])
     widths = tuple(self._width(size) for size in reversed(sizes))
     maps = ImageEncoder(widths, self.patch, self.dtype, name='image')(image)
-    return {x.shape[1]: x if given is None else layers.expand(given, x) * x for x in maps}
+    return {x.shape[1]: layers.expand(given, x) * x for x in maps}
 
   def _latents(self, z, label, first):
+    """Per-frame latents `[B, T, D]`, and the style of the clip `[B, D]`."""
     content = z['content'].astype(self.dtype)
     if self.classes:
       embedding = layers.LabelEmbedding(self.classes, self.content_size, self.dtype, name='label')
@@ -121,7 +123,8 @@ class Generator(nn.Module):
     h = jnp.concatenate([jnp.broadcast_to(start, (*path.shape[:2], self.latent_size)), path], -1)
     h = nn.silu(nn.Dense(self.latent_size, dtype=self.dtype, name='mix0')(h))
     h = start + nn.Dense(self.latent_size, dtype=self.dtype, name='mix1')(h)
-    return nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32, name='unit')(h)
+    unit = nn.LayerNorm(use_bias=False, use_scale=False, dtype=jnp.float32, name='unit')
+    return unit(h), unit(content)
 
   def _path(self, z):
     """What moves, `[B, T, D/2]`."""
