@@ -44,6 +44,23 @@ def test_motion_codes_move_the_clip_and_content_codes_do_not_vary_over_it(genera
   assert jnp.abs(draw(z) - draw(still)).max() > 1e-3
 
 
+def test_the_style_of_a_clip_is_the_same_in_all_its_frames(generator):
+  """So that colours and textures hold while things move."""
+  network, params, z = generator
+  styles = lambda module, method: module.name == 'style'
+  apply = lambda z: network.apply(
+    {'params': params}, z, jnp.array([0, 1]), capture_intermediates=styles, mutable='intermediates'
+  )
+  other = apply(z | {'motion': z['motion'] + 1.0})[1]
+  found = jax.tree.leaves(apply(z)[1])
+  assert len(found) == 2  # of the two convolutions at the only size of map
+  for style, moved in zip(found, jax.tree.leaves(other)):
+    of_frames = style.reshape(B, T, -1)
+    np.testing.assert_array_equal(of_frames, jnp.broadcast_to(of_frames[:, :1], of_frames.shape))
+    np.testing.assert_array_equal(style, moved)
+    assert jnp.abs(of_frames[0] - of_frames[1]).max() > 1e-3
+
+
 def test_motion_is_causal_in_its_codes(generator):
   """A continuous path looks ahead to the anchor on the right, of frame 3 alone the last one's."""
   network, params, z = generator
@@ -208,6 +225,16 @@ def test_clip_critic_sees_the_order_of_frames_and_frame_critic_does_not(critic):
   backward = network.apply({'params': params}, video[:, ::-1], t, label)
   np.testing.assert_allclose(forward['frame'], backward['frame'][:, ::-1], atol=1e-5)
   assert jnp.abs(forward['clip'] - backward['clip']).max() > 1e-4
+
+
+def test_clip_critic_compares_frames_that_are_far_apart(critic):
+  """A sum of what each frame looks like has no mixed difference; a comparison of two has."""
+  network, params, video, t, label = critic
+  logit = jax.jit(lambda v: network.apply({'params': params}, v, t, label)['clip'])
+  first = lambda v: v.at[:, 0].add(1.0)
+  last = lambda v: v.at[:, -1].add(1.0)
+  mixed = logit(first(last(video))) - logit(first(video)) - logit(last(video)) + logit(video)
+  assert jnp.abs(mixed).max() > 1e-3
 
 
 def test_every_critic_parameter_gets_a_gradient(critic):
