@@ -270,6 +270,7 @@ def test_paired_metrics_are_taken_of_refined_clips_only(tiny):
 
 def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device):
   tiny_dict['stages'] = ('gan',)
+  tiny_dict['gan']['image_share'] = 0.0
   with one_device():
     run.main(tiny_dict, tmp_path)
     assert trained.Trained.load(tmp_path).methods == ('gan',)

@@ -213,6 +213,25 @@ def test_a_game_without_augmentation_has_none_in_its_program(tiny, all_options, 
   assert f'{stage}/augment_probability' not in metrics
 
 
+@pytest.mark.parametrize('stage', ['gan', 'joint'])
+def test_a_share_of_the_drafts_begins_with_the_frame_it_is_given(tiny, stage, begun, monkeypatch):
+  """So the critics judge whether the rest follows from it."""
+
+  class Seen(Exception):
+    pass
+
+  def play(cfg, critic_network, generator, critic, *, draw, real, **_):
+    raise Seen(draw(generator.params)[0], real)
+
+  monkeypatch.setattr(adversarial, 'play', play)
+  (state, _), batch = begun(stage), _batch(tiny)
+  with pytest.raises(Seen) as seen:
+    STAGES[stage].make_step(tiny)(state, batch, jax.random.key(ROOT_KEY))
+  draft, real = seen.value.args
+  same = lambda frame: np.asarray(jnp.all(draft[:, frame] == real[:, frame], axis=(1, 2, 3)))
+  assert 0 < same(0).sum() < len(real) and not same(1).any()
+
+
 def test_joint_critics_see_clean_clips_and_levels_from_tau(tiny):
   t = np.asarray(joint.draw_levels(tiny, jax.random.key(0), 4000))
   noisy = t[t > 0]
