@@ -44,7 +44,13 @@ def small(config):
     steps=1500, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
   )
   config.aligner.update(steps=100, learning_rate=2e-3)
-  config.joint.update(steps=100, learning_rate=2e-4, denoiser_learning_rate=5e-4)
+  config.joint.update(
+    steps=300,
+    learning_rate=4e-4,
+    critic_learning_rate=1e-3,
+    denoiser_learning_rate=2e-4,
+    refiner_rows=4,
+  )
   config.fewstep.update(
     steps=200, learning_rate=2e-4, critic_learning_rate=1e-3, walk=3, ema_decay=0.99
   )

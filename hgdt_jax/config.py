@@ -71,6 +71,12 @@ def _at_least(low, section, *names):
       yield f'{name}={getattr(section, name)}: must be at least {low}'
 
 
+def _above_0(section, *names):
+  for name in names:
+    if getattr(section, name) <= 0:
+      yield f'{name}={getattr(section, name)}: must be above 0'
+
+
 def _one_of(choices, section, *names):
   for name in names:
     if getattr(section, name) not in choices:
@@ -275,12 +281,15 @@ class AlignerStage:
 class Joint:
   steps: int
   learning_rate: float
+  critic_learning_rate: float
   denoiser_learning_rate: float
   clean_share: float
+  refiner_rows: int
 
   def problems(self):
-    yield from _at_least(1, self, 'steps')
+    yield from _at_least(1, self, 'steps', 'refiner_rows')
     yield from _between(0.0, 1.0, self, 'clean_share')
+    yield from _above_0(self, 'critic_learning_rate')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,8 +305,7 @@ class Fewstep:
     yield from _at_least(1, self, 'steps', 'walk')
     yield from _at_least(0.0, self, 'denoising_weight')
     yield from _between(0.0, 0.99999, self, 'ema_decay')
-    if self.critic_learning_rate <= 0:
-      yield f'critic_learning_rate={self.critic_learning_rate}: must be above 0'
+    yield from _above_0(self, 'critic_learning_rate')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -380,8 +388,8 @@ class Config:
     yield from _at_least(1, self, 'log_every')
     yield from _one_of(('float32', 'bfloat16'), self, 'dtype')
     for section in STAGES:
-      if getattr(self, section).learning_rate <= 0:
-        yield f'{section}.learning_rate={getattr(self, section).learning_rate}: must be above 0'
+      for problem in _above_0(getattr(self, section), 'learning_rate'):
+        yield f'{section}.{problem}'
     yield from self._stage_problems()
     yield from self._size_problems()
     if self.hybrid.tau == AUTO and 'gan' not in self.stages:

@@ -38,19 +38,22 @@ class Net:
     average = None if self.ema is None else jax.tree.map(jnp.copy, weights)
     return self.replace(params=weights, ema=average)
 
-  def update(self, grads, tx: optax.GradientTransformation, decay: float = 0.0, step=0):
-    """One optimiser step; returns a new Net.
-
-    The average's decay is min(decay, (1 + n) / (10 + n)), so that the random first weights do not
-    linger in it through a short run.
-    """
+  def update(self, grads, tx: optax.GradientTransformation, decay: float | jax.Array = 0.0):
+    """One optimiser step, after which the average keeps `decay` of itself; returns a new Net."""
     updates, opt_state = tx.update(grads, self.opt_state, self.params)
     params = optax.apply_updates(self.params, updates)
     if self.ema is None:
       return self.replace(params=params, opt_state=opt_state)
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     ema = optax.incremental_update(params, self.ema, 1.0 - decay)
     return self.replace(params=params, ema=ema, opt_state=opt_state)
+
+
+def from_scratch(decay: float, step: jax.Array) -> jax.Array:
+  """The decay of an average of weights that were random at step 0: they are not to linger in it.
+
+  min(decay, (1 + step) / (10 + step)).
+  """
+  return jnp.minimum(decay, (1.0 + step) / (10.0 + step))
 
 
 @flax.struct.dataclass

@@ -77,6 +77,7 @@ _DRAWS_FROM = {
   'hybrid_fewstep': config.STAGES,
 }
 _NOISY_CONTRAST = 1 / 3  # at which unit noise and a clip in [-1, 1] fit in a byte
+_STEPS_COMPILED = 64  # one program for up to so many steps, another up to twice as many, ...
 _RECONSTRUCTION = 3.0  # guidance by given frames; replacing them alone leaves the others unmoved
 
 
@@ -284,8 +285,9 @@ class Trained:
       mixing,
       guidance,
       known,
+      steps,
       recipe=recipe,
-      steps=steps,
+      most_steps=-(-steps // _STEPS_COMPILED) * _STEPS_COMPILED,
     )
     return self._fetch(clip)
 
@@ -294,7 +296,7 @@ class Trained:
     first = None if given is None else given[0][:, 0]
     return self._draft(self._nets(method)['generator'], key, label, first, frames)
 
-  # Each program is compiled once for a number of clips and steps, whatever seed, tau, label and
+  # Each program is compiled once for a number of clips, whatever seed, tau, steps, label and
   # guidance scale.
 
   @functools.cached_property
@@ -338,7 +340,19 @@ class Trained:
   @functools.cached_property
   def _program(self):
     def program(
-      weights, start, t_start, key, label, latents, mixing, guidance, known, *, recipe, steps
+      weights,
+      start,
+      t_start,
+      key,
+      label,
+      latents,
+      mixing,
+      guidance,
+      known,
+      steps,
+      *,
+      recipe,
+      most_steps,
     ):
       def towards(label):
         return self._denoise(weights, label, latents, mixing, start.shape[1], recipe)
@@ -352,9 +366,11 @@ class Trained:
         denoise = guide.condition_on_frames(
           denoise, *known, noise, recipe.schedule, scale=_RECONSTRUCTION
         )
-      return hybrid.walk(recipe, denoise, start, key, steps=steps, t_start=t_start)
+      return hybrid.walk(
+        recipe, denoise, start, key, steps=steps, most_steps=most_steps, t_start=t_start
+      )
 
-    return jax.jit(program, static_argnames=('recipe', 'steps'))
+    return jax.jit(program, static_argnames=('recipe', 'most_steps'))
 
   def _denoise(self, weights, label, latents, mixing, frames, recipe):
     """The denoiser as a denoise function of clips of `frames` frames."""

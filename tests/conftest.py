@@ -48,6 +48,7 @@ def _smallest():
     'evaluation': dict(clips=8, batch=8, flow_clips=2, taus=(0.5,), evaluations=(2,), checks=2),
     'gan': dict(image_share=0.5),
     'diffusion': dict(warmup=1),
+    'joint': dict(refiner_rows=2),
     'hybrid': dict(tau=0.5, steps=1),
   }
   for section, values in changes.items():

@@ -38,6 +38,8 @@ def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
     ('critic.convolution', '3d', "config.critic.convolution='3d': want one of factorised, full"),
     ('generator.motion', 'lstm', "config.generator.motion='lstm': want one of gru, continuous"),
     ('gan.learning_rate', 0.0, 'config.gan.learning_rate=0.0: must be above 0'),
+    ('joint.critic_learning_rate', 0.0, 'config.joint.critic_learning_rate=0.0: must be above 0'),
+    ('joint.refiner_rows', 0, 'config.joint.refiner_rows=0: must be at least 1'),
     ('hybrid.tau', 1.0, 'config.hybrid.tau=1.0: must lie between'),
     ('hybrid.tau', 2, 'config.hybrid.tau=2.0: must lie between'),
     ('data.size', 24, 'config.data.size=24: must be a power of two'),

@@ -119,8 +119,9 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(model):
   compiled = model._program._cache_size()
   assert (plain != draw('diffusion_frames', seed=1)).any()  # the same program, without mixing
   draw('diffusion', seed=2)
-  draw('hybrid', seed=5, tau=0.3)
+  draw('hybrid', seed=5, tau=0.3, steps=3)
   assert model._program._cache_size() == compiled
+  assert (draw('hybrid') != draw('hybrid', steps=3)).any()
   assert draw('gan', frames=6).shape[1] == 6
   assert draw('hybrid', frames=6).shape[1] == 6  # in windows of the 4 trained on
   many = {'sampler': 'dpmpp_2m', 'guidance': 2.0}

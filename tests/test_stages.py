@@ -232,6 +232,15 @@ def test_a_share_of_the_drafts_begins_with_the_frame_it_is_given(tiny, stage, be
   assert 0 < same(0).sum() < len(real) and not same(1).any()
 
 
+def test_every_nth_row_trains_the_refiner_and_all_of_them_the_game(tiny, begun):
+  (state, step), batch = begun('joint'), _batch(tiny)
+  other = batch | {'video': batch['video'].copy()}
+  other['video'][1 :: tiny.joint.refiner_rows] //= 2
+  one, two = (step(state, each, jax.random.key(ROOT_KEY))[1] for each in (batch, other))
+  assert one['joint/refiner_loss'] == two['joint/refiner_loss']
+  assert one['joint/d_loss'] != two['joint/d_loss']
+
+
 def test_joint_critics_see_clean_clips_and_levels_from_tau(tiny):
   t = np.asarray(joint.draw_levels(tiny, jax.random.key(0), 4000))
   noisy = t[t > 0]

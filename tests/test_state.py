@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from hgdt_jax import rng
-from hgdt_jax.state import Net
+from hgdt_jax.state import Net, from_scratch
 
 PARAMS = {'w': jnp.array([1.0, 2.0])}
 GRADS = {'w': jnp.array([1.0, -1.0])}
@@ -14,7 +14,7 @@ GRADS = {'w': jnp.array([1.0, -1.0])}
 
 def test_update_leaves_the_old_network_alone():
   net = Net.create(PARAMS, optax.sgd(0.5))
-  new = net.update(GRADS, optax.sgd(0.5), 0.9, step=100)
+  new = net.update(GRADS, optax.sgd(0.5), 0.9)
   np.testing.assert_allclose(net.params['w'], [1, 2])
   np.testing.assert_allclose(new.params['w'], [0.5, 2.5])
   np.testing.assert_allclose(new.ema['w'], [0.95, 2.05])
@@ -22,14 +22,20 @@ def test_update_leaves_the_old_network_alone():
 
 def test_the_average_forgets_the_first_weights_early():
   """At step 0 the decay is 1/10, not the asked 0.999."""
-  net = Net.create(PARAMS, optax.sgd(0.5)).update(GRADS, optax.sgd(0.5), 0.999, step=0)
+  net = Net.create(PARAMS, optax.sgd(0.5))
+  net = net.update(GRADS, optax.sgd(0.5), from_scratch(0.999, 0))
   np.testing.assert_allclose(net.ema['w'], [0.1 * 1 + 0.9 * 0.5, 0.1 * 2 + 0.9 * 2.5], rtol=1e-6)
+
+
+def test_the_asked_decay_is_reached_in_time():
+  np.testing.assert_allclose(from_scratch(0.9, 1000), 0.9)
+  np.testing.assert_allclose([from_scratch(0.999, n) for n in (0, 10, 90)], [0.1, 0.55, 0.91])
 
 
 def test_weights_are_the_average_where_there_is_one():
   tx = optax.sgd(0.5)
   assert Net.create(PARAMS, tx, ema=False).update(GRADS, tx).weights['w'][0] == 0.5
-  averaged = Net.create(PARAMS, tx).update(GRADS, tx, 0.9, step=100)
+  averaged = Net.create(PARAMS, tx).update(GRADS, tx, 0.9)
   np.testing.assert_allclose(averaged.weights['w'], averaged.ema['w'])
 
 

@@ -1,4 +1,4 @@
-"""Samplers: from a noisy clip at t_start to a clean one, each one `lax.scan` over its steps.
+"""Samplers: from a noisy clip at t_start to a clean one, each one compiled loop over its steps.
 
 All are called alike,
 
@@ -9,7 +9,9 @@ pure noise, or a draft that was diffused to it (`schedule.diffuse`). Every sched
 preserving or not. Options, beside those of the single sampler:
 
   schedule   where the noise levels come from
-  steps      static, from 1; with one step the result is the x0 predicted at t_start
+  steps      from 1; with one step the result is the x0 predicted at t_start
+  most_steps None: `steps` is static, and the result may be differentiated. A static bound: `steps`
+             may be traced, up to it, and one compilation serves all
   t_start    scalar in (0, 1], may be traced: another value is not another compilation
   spacing    a name in SPACINGS, or a function like them
   threshold  a name in THRESHOLDS, or a function of x0, or None
@@ -119,7 +121,7 @@ def heun(
   churn_noise: float = 1.0,
   noise: Noise = IID,
   schedule: Schedule,
-  steps: int,
+  steps: int | Array,
   **options,
 ) -> Array:
   """Heun's method with the churn of EDM (Karras et al. 2022, algorithm 2); second order.
@@ -129,7 +131,7 @@ def heun(
   from pure noise stays sound. `churn` adds noise before each step whose sigma / alpha lies in
   [churn_min, churn_max], of standard deviation `churn_noise`; 0 is deterministic.
   """
-  gain = min(churn / steps, math.sqrt(2) - 1)
+  gain = jnp.minimum(churn / steps, math.sqrt(2) - 1)
 
   def step(at, x, memory, level):
     ratio, t = level.ratio, level.t
@@ -174,7 +176,7 @@ def evaluations(name: str, steps: int) -> int:
 
 
 class _Level(NamedTuple):
-  """One step, from a noise level to the next; `ratio` is sigma / alpha. Scalars inside the scan."""
+  """One step, from a noise level to the next; `ratio` is sigma / alpha. Scalars inside the loop."""
 
   index: Array
   t: Array
@@ -195,14 +197,15 @@ def _run(
   x_start: Array,
   *,
   schedule: Schedule,
-  steps: int,
+  steps: int | Array,
+  most_steps: int | None = None,
   t_start: float | Array = 1.0,
   spacing: str | Callable = 'uniform_t',
   threshold: str | Callable | None = None,
   callback: Callable | None = None,
 ) -> Array:
-  """Scans `step(at, x, memory, level) -> (x, x0, memory)` over the levels of the spacing."""
-  if steps < 1:
+  """Loops `step(at, x, memory, level) -> (x, x0, memory)` over the levels of the spacing."""
+  if most_steps is None and steps < 1:
     raise ValueError(f'steps is {steps}; a sampler takes at least one')
   if threshold is not None:
     denoise = thresholded(denoise, schedule, threshold)
@@ -218,29 +221,30 @@ def _run(
       jax.debug.callback(callback, level.index, x, x0)
     return (x, memory), None
 
-  levels = _levels(schedule, jnp.asarray(t_start, x.dtype), steps, spacing)
-  return jax.lax.scan(body, (x, remember and remember(x)), levels)[0][0]
+  index, start = jnp.arange(most_steps or steps), (x, remember and remember(x))
+  levels = _levels(schedule, jnp.asarray(t_start, x.dtype), index, steps, spacing)
+  if most_steps is None:
+    return jax.lax.scan(body, start, levels)[0][0]
+  at_step = lambda i: jax.tree.map(lambda values: values[i], levels)
+  return jax.lax.fori_loop(0, steps, lambda i, carry: body(carry, at_step(i))[0], start)[0]
 
 
-def _levels(schedule, t_start, steps, spacing) -> _Level:
-  """The steps of a sampler, each field [steps]; the last one ends at the clean clip exactly."""
+def _levels(schedule, t_start, index, steps, spacing) -> _Level:
+  """Steps of a sampler by their index [N]; the last one ends at the clean clip exactly."""
   if isinstance(spacing, str):
     if spacing not in SPACINGS:
       raise ValueError(f'spacing {spacing!r} is unknown; choose one of {", ".join(SPACINGS)}')
     spacing = SPACINGS[spacing]
-  t = spacing(schedule, t_start, steps)
+  t, last = spacing(schedule, t_start, index, steps), index == steps - 1
   alpha, sigma, half_logsnr = schedule.alpha(t), schedule.sigma(t), schedule.logsnr(t) / 2
   ratio = jnp.exp(-half_logsnr)
-
-  def then(values, last):
-    return jnp.concatenate([values[1:], jnp.full(1, last, values.dtype)])
-
+  then = lambda values, end: jnp.where(last, end, jnp.roll(values, -1))
   # Second order between noisy levels only: the first step knows no slope, the last is infinite.
-  width = jnp.diff(half_logsnr)
-  inner = width[1:] / (2 * width[:-1])
-  extrapolation = jnp.pad(inner, (1, 1)) if steps > 1 else jnp.zeros_like(t)
+  width = jnp.roll(half_logsnr, -1) - half_logsnr
+  inner = (index > 0) & ~last
+  extrapolation = jnp.where(inner, width / (2 * jnp.where(inner, jnp.roll(width, 1), 1)), 0)
   return _Level(
-    jnp.arange(steps), t, alpha, sigma, ratio,
+    index, t, alpha, sigma, ratio,
     then(t, 0), then(alpha, 1), then(sigma, 0), then(ratio, 0),
     extrapolation,
   )  # fmt: skip

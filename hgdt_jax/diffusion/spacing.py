@@ -1,7 +1,8 @@
 """Where a sampler evaluates the network: `steps` falling noise levels, from t_start on.
 
-A spacing is a function `(schedule, t_start, steps) -> t [steps]` with t[0] = t_start; the step
-after its last level always ends at the clean clip. `t_start` may be traced, `steps` is an integer.
+A spacing is a function `(schedule, t_start, index, steps) -> t`, of the shape of `index` [N], which
+counts from 0, where t = t_start, to steps - 1; the step after the last level always ends at the
+clean clip. All but `schedule` may be traced; what an index from `steps` on gives is of no use.
 """
 
 import jax
@@ -13,31 +14,31 @@ Array = jax.Array
 _LAST = 0.002  # sigma / alpha of the last evaluation where it is free: that of EDM
 
 
-def uniform_t(schedule: Schedule, t_start: Array, steps: int) -> Array:
-  """t_start (1 - i / steps)."""
+def uniform_t(schedule: Schedule, t_start: Array, index: Array, steps: int | Array) -> Array:
+  """t_start (1 - index / steps)."""
   del schedule
-  return t_start * (1 - jnp.arange(steps, dtype=t_start.dtype) / steps)
+  return t_start * (1 - index.astype(t_start.dtype) / steps)
 
 
-def uniform_logsnr(schedule: Schedule, t_start: Array, steps: int) -> Array:
+def uniform_logsnr(schedule: Schedule, t_start: Array, index: Array, steps: int | Array) -> Array:
   """Equal steps of log-SNR down to a sigma / alpha of 0.002."""
-  return _between(schedule, t_start, steps, jnp.log, jnp.exp)
+  return _between(schedule, t_start, index, steps, jnp.log, jnp.exp)
 
 
-def edm_rho(schedule: Schedule, t_start: Array, steps: int) -> Array:
+def edm_rho(schedule: Schedule, t_start: Array, index: Array, steps: int | Array) -> Array:
   """Equal steps of the seventh root of sigma / alpha down to 0.002 (Karras et al. 2022)."""
-  return _between(schedule, t_start, steps, lambda s: s ** (1 / 7), lambda root: root**7)
+  return _between(schedule, t_start, index, steps, lambda s: s ** (1 / 7), lambda root: root**7)
 
 
 SPACINGS = {'uniform_t': uniform_t, 'uniform_logsnr': uniform_logsnr, 'edm_rho': edm_rho}
 
 
-def _between(schedule, t_start, steps, to_line, from_line):
+def _between(schedule, t_start, index, steps, to_line, from_line):
   """Levels whose sigma / alpha is evenly spaced after `to_line`."""
   first = jnp.exp(-schedule.logsnr(t_start) / 2)
   last = jnp.exp(-schedule.logsnr(jnp.zeros_like(t_start)) / 2)
   last = jnp.minimum(jnp.maximum(last, _LAST), first)
-  part = jnp.arange(steps, dtype=t_start.dtype) / max(steps - 1, 1)
+  part = index.astype(t_start.dtype) / jnp.maximum(steps - 1, 1)
   ratio = from_line(to_line(first) + part * (to_line(last) - to_line(first)))
   t = schedule.inverse(-2 * jnp.log(ratio))
-  return t.at[0].set(t_start)  # not through the inverse: the start is given
+  return jnp.where(index == 0, t_start, t)  # not through the inverse: the start is given

@@ -45,14 +45,20 @@ def pure_noise(recipe: Recipe, key: jax.Array, shape: tuple[int, ...]) -> jax.Ar
   return sigma * recipe.noise(key, shape)
 
 
-def walk(recipe: Recipe, denoise: Denoise, start: jax.Array, key: jax.Array, *, steps, t_start):
-  """From `start` `[B, T, H, W, C]` at noise level `t_start` (may be traced) to a clean clip."""
+def walk(
+  recipe: Recipe, denoise: Denoise, start: jax.Array, key: jax.Array, *, steps, most_steps, t_start
+):
+  """From `start` `[B, T, H, W, C]` at noise level `t_start` to a clean clip.
+
+  `t_start`, and `steps` up to the static `most_steps`, may be traced.
+  """
   return samplers.SAMPLERS[recipe.sampler](
     denoise,
     start,
     key,
     schedule=recipe.schedule,
     steps=steps,
+    most_steps=most_steps,
     t_start=t_start,
     spacing=recipe.spacing,
     noise=recipe.noise,

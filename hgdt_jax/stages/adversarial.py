@@ -16,9 +16,16 @@ from hgdt_jax.state import Net
 NO_OTHER_LOSS = lambda clip: jnp.zeros(())
 
 
-def optimiser(learning_rate: float, steps: int) -> optax.GradientTransformation:
-  """Adam without momentum, which a game does not forgive; cosine decay to a tenth."""
-  return optax.adam(optax.cosine_decay_schedule(learning_rate, steps, 0.1), b1=0.0, b2=0.99)
+def optimiser(learning_rate: float, warmup: int, steps: int) -> optax.GradientTransformation:
+  """Adam without momentum, which a game does not forgive; warm-up, cosine decay to a tenth.
+
+  Players that come trained need the warm-up: a fresh Adam knows no scale yet, and its first steps
+  at the full rate throw them about.
+  """
+  rate = optax.warmup_cosine_decay_schedule(
+    0.0 if warmup else learning_rate, learning_rate, warmup, steps, 0.1 * learning_rate
+  )
+  return optax.adam(rate, b1=0.0, b2=0.99)
 
 
 def init_critic(cfg: Config, params, tx, key: jax.Array, *, augmented: bool = True) -> Net:
@@ -46,8 +53,7 @@ def play(
   key: Callable[[str], jax.Array],
   generator_tx: optax.GradientTransformation,
   critic_tx: optax.GradientTransformation,
-  decay: float,
-  step: jax.Array,
+  decay: float | jax.Array,
   also: Callable[[jax.Array], jax.Array] = NO_OTHER_LOSS,
 ):
   """The critic moves first, then the generator answers the new critic.
@@ -107,7 +113,7 @@ def play(
 
   towards, g_loss = jax.grad(generator_loss, has_aux=True)(clip)
   (grads,) = pull_back(towards)
-  generator = generator.update(grads, generator_tx, decay, step)
+  generator = generator.update(grads, generator_tx, decay)
 
   mean = lambda scores: sum(jnp.mean(s) for s in scores.values()) / len(scores)
   metrics = {

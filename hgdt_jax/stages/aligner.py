@@ -14,7 +14,7 @@ from hgdt_jax.config import Config
 from hgdt_jax.losses import temporal
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.stages import batches, denoising, networks
-from hgdt_jax.state import Net, TrainState
+from hgdt_jax.state import Net, TrainState, from_scratch
 
 STARTS_FROM = {'generator': 'gan', 'denoiser': 'diffusion'}
 
@@ -34,14 +34,14 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
 def make_step(cfg: Config):
   nets = networks.make(cfg)
   denoiser_tx, bridge_tx = _optimisers(cfg)
-  decay = cfg.diffusion.ema_decay
 
   def step(state, batch, root):
+    decay = from_scratch(cfg.diffusion.ema_decay, state.step)
     video, label = batches.clips(batch), batches.labels(cfg, batch)
     z = nets.generator.draw_codes(rng.stream(root, 'aligner/codes', state.step), *video.shape[:2])
     draft, latents = nets.generator.apply({'params': state.nets['generator'].params}, z, label)
     bridge, guessed, bridge_metrics = train_bridge(
-      cfg, nets, bridge_tx, state.nets['bridge'], draft, latents, video, state.step
+      cfg, nets, bridge_tx, state.nets['bridge'], draft, latents, video, decay
     )
     denoiser, metrics = train_aligned(
       cfg,
@@ -62,7 +62,7 @@ def make_step(cfg: Config):
   return step
 
 
-def train_bridge(cfg, nets, tx, net, draft, latents, video, step):
+def train_bridge(cfg, nets, tx, net, draft, latents, video, decay):
   """One step of E(G(w)) = w on drafts; returns (net, E(video) before the step, metrics)."""
 
   def loss_fn(params):
@@ -71,7 +71,7 @@ def train_bridge(cfg, nets, tx, net, draft, latents, video, step):
 
   loss, grads = jax.value_and_grad(loss_fn)(net.params)
   guessed = nets.bridge.apply({'params': net.params}, video)
-  return net.update(grads, tx, cfg.diffusion.ema_decay, step), guessed, {'bridge_loss': loss}
+  return net.update(grads, tx, decay), guessed, {'bridge_loss': loss}
 
 
 def train_aligned(cfg, nets, tx, net, video, label, latents, *, root, step, decay):
@@ -117,7 +117,7 @@ def train_aligned(cfg, nets, tx, net, video, label, latents, *, root, step, deca
     'grad_norm': optax.tree.norm(grads),
     **denoising.by_noise(aux, losses, cfg.hybrid.tau),
   }
-  return net.update(grads, tx, decay, step), metrics
+  return net.update(grads, tx, decay), metrics
 
 
 def aligner_or_rest(params):

@@ -8,7 +8,7 @@ from hgdt_jax import rng
 from hgdt_jax.config import Config
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.stages import batches, denoising, networks
-from hgdt_jax.state import Net, TrainState
+from hgdt_jax.state import Net, TrainState, from_scratch
 
 STARTS_FROM = {}
 
@@ -47,7 +47,7 @@ def make_step(cfg: Config):
       'grad_norm': optax.tree.norm(grads),
       **denoising.by_noise(aux, losses, cfg.hybrid.tau),
     }
-    net = net.update(grads, tx, cfg.diffusion.ema_decay, state.step)
+    net = net.update(grads, tx, from_scratch(cfg.diffusion.ema_decay, state.step))
     metrics = {f'diffusion/{name}': value for name, value in metrics.items()}
     return TrainState(state.step + 1, {'denoiser': net}), metrics
 

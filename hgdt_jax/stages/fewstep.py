@@ -76,7 +76,6 @@ def make_step(cfg: Config):
       generator_tx=denoiser_tx,
       critic_tx=critic_tx,
       decay=cfg.fewstep.ema_decay,
-      step=state.step,
     )
     metrics = {f'fewstep/{name}': value for name, value in metrics.items()}
     trained = {'denoiser': denoiser, 'bridge': state.nets['bridge'], 'critic': critic}
@@ -94,6 +93,7 @@ def draw_steps(cfg: Config, key: jax.Array, batch: int) -> tuple[jax.Array, jax.
 
 
 def _optimisers(cfg):
+  """Of the denoiser, which comes trained, and of the critic, which does not."""
   stage = cfg.fewstep
-  rates = (stage.learning_rate, stage.critic_learning_rate)
-  return tuple(adversarial.optimiser(rate, stage.steps) for rate in rates)
+  denoiser = adversarial.optimiser(stage.learning_rate, stage.steps // 5, stage.steps)
+  return denoiser, adversarial.optimiser(stage.critic_learning_rate, 0, stage.steps)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from hgdt_jax import rng
 from hgdt_jax.config import Config
 from hgdt_jax.stages import adversarial, batches, denoising, networks
-from hgdt_jax.state import Net, TrainState
+from hgdt_jax.state import Net, TrainState, from_scratch
 
 STARTS_FROM = {}
 
@@ -49,8 +49,7 @@ def make_step(cfg: Config):
       key=key,
       generator_tx=tx,
       critic_tx=tx,
-      decay=cfg.gan.ema_decay,
-      step=state.step,
+      decay=from_scratch(cfg.gan.ema_decay, state.step),
     )
     metrics = {f'gan/{name}': value for name, value in metrics.items()}
     return TrainState(state.step + 1, {'generator': generator, 'critic': critic}), metrics
@@ -69,4 +68,4 @@ def _see(cfg, key, batch, probability):
 
 
 def _optimiser(cfg):
-  return adversarial.optimiser(cfg.gan.learning_rate, cfg.gan.steps)
+  return adversarial.optimiser(cfg.gan.learning_rate, 0, cfg.gan.steps)

@@ -24,11 +24,11 @@ STARTS_FROM = {
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
-  game_tx, refiner_tx = _optimisers(cfg)
+  generator_tx, critic_tx, refiner_tx = _optimisers(cfg)
   critic = networks.init_critic(cfg, rng.stream(key, 'critic'))
   return TrainState.create(
-    generator=Net.create(networks.init_generator(cfg, rng.stream(key, 'generator')), game_tx),
-    critic=adversarial.init_critic(cfg, critic, game_tx, rng.stream(key, 'spectral')),
+    generator=Net.create(networks.init_generator(cfg, rng.stream(key, 'generator')), generator_tx),
+    critic=adversarial.init_critic(cfg, critic, critic_tx, rng.stream(key, 'spectral')),
     denoiser=Net.create(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')), refiner_tx),
     bridge=Net.create(networks.init_bridge(cfg, rng.stream(key, 'bridge')), refiner_tx),
   )
@@ -36,7 +36,7 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
 
 def make_step(cfg: Config):
   nets, schedule = networks.make(cfg), denoising.schedule(cfg)
-  game_tx, refiner_tx = _optimisers(cfg)
+  generator_tx, critic_tx, refiner_tx = _optimisers(cfg)
   noise = denoising.frame_noise(cfg)
 
   def step(state, batch, root):
@@ -60,21 +60,28 @@ def make_step(cfg: Config):
       t=t,
       frames=adversarial.draw_frames(cfg, key('frames')),
       key=key,
-      generator_tx=game_tx,
-      critic_tx=game_tx,
+      generator_tx=generator_tx,
+      critic_tx=critic_tx,
       decay=cfg.gan.ema_decay,
-      step=state.step,
     )
+    some = slice(None, None, cfg.joint.refiner_rows)
     bridge, guessed, bridge_metrics = aligner.train_bridge(
-      cfg, nets, refiner_tx, state.nets['bridge'], draft, latents, video, state.step
+      cfg,
+      nets,
+      refiner_tx,
+      state.nets['bridge'],
+      draft[some],
+      latents[some],
+      video[some],
+      cfg.diffusion.ema_decay,
     )
     denoiser, refiner = aligner.train_aligned(
       cfg,
       nets,
       refiner_tx,
       state.nets['denoiser'],
-      video,
-      label,
+      video[some],
+      label[some],
       guessed,
       root=root,
       step=state.step,
@@ -97,7 +104,8 @@ def draw_levels(cfg: Config, key: jax.Array, batch: int) -> jax.Array:
 
 
 def _optimisers(cfg):
-  stage = cfg.joint
-  game = adversarial.optimiser(stage.learning_rate, stage.steps)
-  warmup = min(cfg.diffusion.warmup, stage.steps // 10)
-  return game, denoising.optimiser(stage.denoiser_learning_rate, warmup, stage.steps)
+  """Of generator, critics and refiner; the critics, who know clean clips only, learn at once."""
+  stage, warmup = cfg.joint, cfg.joint.steps // 5
+  generator = adversarial.optimiser(stage.learning_rate, warmup, stage.steps)
+  critic = adversarial.optimiser(stage.critic_learning_rate, 0, stage.steps)
+  return generator, critic, denoising.optimiser(stage.denoiser_learning_rate, warmup, stage.steps)

@@ -92,6 +92,21 @@ def test_other_noise_tau_and_label_do_not_compile_again(denoise, name):
   assert not np.allclose(results[0], results[1])
 
 
+@pytest.mark.parametrize('spacing', SPACINGS)
+@pytest.mark.parametrize('name', ['ddpm', *DISTINCT])
+def test_one_program_takes_any_number_of_steps_up_to_its_most(denoise, name, spacing):
+  """And takes the very steps that one compiled for that number takes."""
+  x, key = jax.random.normal(jax.random.key(5), (2, *SHAPE)), jax.random.key(6)
+  options = dict(schedule=COSINE, spacing=spacing, t_start=0.7)
+  any_number = jax.jit(
+    lambda x, steps: SAMPLERS[name](denoise, x, key, steps=steps, most_steps=9, **options)
+  )
+  for steps in (1, 2, 5, 9):
+    static = jax.jit(lambda x, steps=steps: SAMPLERS[name](denoise, x, key, steps=steps, **options))
+    np.testing.assert_allclose(any_number(x, steps), static(x), atol=2e-6, err_msg=f'{steps} steps')
+  assert any_number._cache_size() == 1
+
+
 @pytest.mark.parametrize('name', DISTINCT)
 @pytest.mark.parametrize('threshold', ['static', 'dynamic'])
 def test_thresholds_keep_samples_in_range(exact, name, threshold):
