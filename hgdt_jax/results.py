@@ -28,6 +28,7 @@ _TRAINED_BY = {  # the method that draws with what a stage trains
   'joint': 'hybrid',
   'fewstep': 'hybrid_fewstep',
 }
+_TRAIN_DRAFTS = ('gan', 'joint')  # stages
 _CONTINUING = ('gan', 'diffusion', 'hybrid')  # methods that may be given a first frame
 _TRUE_FLOW = 'warping_error_true_flow'
 
@@ -72,7 +73,7 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   video, _ = _draw(trained, method, held_out, _table_steps(trained, method), cfg.hybrid.tau)
   found = score.score_clips(held_out['video'], video, _CURVES)
   values = {name: one.value for name, one in found.items()}
-  if method in DRAFTED and cfg.hybrid.tau != AUTO:
+  if stage in _TRAIN_DRAFTS and cfg.hybrid.tau != AUTO:
     (test,) = truncation(trained, held_out, [cfg.hybrid.tau], [method])
     values['two_sample_statistic'] = test['statistic']
   if method != 'gan':
