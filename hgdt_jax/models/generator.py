@@ -18,8 +18,8 @@ class Generator(nn.Module):
   the content: so what moves is where things are, not their colour or texture. Temporal layers
   between them let neighbours agree.
 
-  With `image` it also continues a first frame: `ImageEncoder` makes features of it, which every
-  frame fetches, at each size of map, from where they were (`FromFirst`).
+  With `image` it also continues a first frame: `ImageEncoder` makes features of it, and every frame
+  fetches them, at each size of map, and at last the pixels, from where they were (`FromFirst`).
   """
 
   size: int  # of the square frames, a power of two times `patch`
@@ -88,12 +88,15 @@ class Generator(nn.Module):
         break
       size, x = 2 * size, layers.upsample(x)
       width = self._width(size)
-    x = nn.Conv(self.channels * self.patch**2, (3, 3), dtype=self.dtype, name='to_pixels')(x)
-    x = jnp.tanh(layers.depth_to_space(x.astype(jnp.float32), self.patch))
-    video = layers.unfold(x, frames)
+    pixels = nn.Conv(self.channels * self.patch**2, (3, 3), dtype=self.dtype, name='to_pixels')(x)
+    pixels = jnp.tanh(layers.depth_to_space(pixels.astype(jnp.float32), self.patch))
+    video = layers.unfold(pixels, frames)
     if image is not None:
-      shown = jnp.where(given[:, None, None, None], image, video[:, 0])
-      video = video.at[:, 0].set(shown)
+      x = layers.unfold(x, frames)
+      fetched, gate = PixelsFromFirst(self.patch, name='pixels_first')(x, image)
+      mixed = video + gate * (fetched - video)
+      mixed = mixed.at[:, 0].set(image)
+      video = jnp.where(layers.expand(given, video) > 0, mixed, video)
     return video, latents
 
   def _encode(self, image, given):
@@ -178,6 +181,29 @@ class FromFirst(nn.Module):
     fetched = warp(first, size / 2 * jnp.tanh(found[..., :2])).astype(self.dtype)
     fetched = nn.Dense(width, use_bias=False, dtype=self.dtype, name='out')(fetched)
     return x + layers.unfold(nn.sigmoid(found[..., 2:]).astype(self.dtype) * fetched, frames)
+
+
+class PixelsFromFirst(nn.Module):
+  """What frames, by their last maps `[B, T, h, w, C]`, fetch of an image `[B, H, W, C]`.
+
+  Returns the fetched frames, each looking back along a flow of its own, up to a quarter of the
+  frame long, and a gate `[B, T, H, W, 1]`, near 1 where they hold, and everywhere to begin with.
+  """
+
+  patch: int  # H / h
+
+  @nn.compact
+  def __call__(self, x, image):
+    frames, size = x.shape[1], x.shape[2]
+    small = nn.initializers.normal(0.003)
+    found = nn.Conv(3, (3, 3), kernel_init=small, dtype=jnp.float32, name='flow_and_gate')(
+      layers.fold(x).astype(jnp.float32)
+    )
+    found = jax.image.resize(found, (len(found), *image.shape[1:3], 3), 'bilinear')
+    first = layers.fold(jnp.repeat(image[:, None], frames, axis=1))
+    fetched = warp(first, self.patch * size / 4 * jnp.tanh(found[..., :2]))
+    gate = nn.sigmoid(found[..., 2:] + 2.0)
+    return layers.unfold(fetched, frames), layers.unfold(gate, frames)
 
 
 class ContinuousMotion(nn.Module):
