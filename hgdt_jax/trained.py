@@ -232,7 +232,9 @@ class Trained:
     if known is None:
       return
     if method == 'diffusion_frames':
-      raise ValueError('diffusion_frames draws each frame alone: the others know nothing of it')
+      raise ValueError(
+        f'{method} cannot contain given frames: it draws each frame alone; use --method=diffusion'
+      )
     if method in DRAFTED and not self.cfg.gan.image_share:
       raise ValueError(
         f'{method} cannot contain given frames: its generator was trained without them '
