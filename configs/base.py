@@ -92,6 +92,7 @@ def get_config() -> ml_collections.ConfigDict:
   gan.augment_target = 0.6  # 'adaptive': mean sign of the scores of real clips that is aimed at
   gan.noise = 0.0  # the highest noise level the critics see in stage gan; scales with 'adaptive'
   gan.image_share = 0.0  # of the drafts that are given a first frame; 0: the generator knows none
+  gan.image_weight = 10.0  # of their mean absolute distance from the clip they are to continue
   gan.ema_decay = 0.999
 
   config.diffusion = diffusion = ml_collections.ConfigDict()

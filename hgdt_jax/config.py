@@ -217,12 +217,13 @@ class Gan:
   augment_target: float
   noise: float
   image_share: float
+  image_weight: float
   ema_decay: float
 
   def problems(self):
     penalties = ('r1', 'r2', 'interpolation_penalty')
     yield from _at_least(1, self, 'steps', 'penalty_rows')
-    yield from _at_least(0.0, self, *penalties)
+    yield from _at_least(0.0, self, *penalties, 'image_weight')
     yield from _between(0.0, 0.99999, self, 'ema_decay')
     shares = ('augment_probability', 'augment_target', 'noise', 'image_share')
     yield from _between(0.0, 1.0, self, *shares)

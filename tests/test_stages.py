@@ -232,6 +232,15 @@ def test_a_share_of_the_drafts_begins_with_the_frame_it_is_given(tiny, stage, be
   assert 0 < same(0).sum() < len(real) and not same(1).any()
 
 
+def test_only_drafts_that_continue_a_clip_are_held_to_it(tiny):
+  """A regression from an unrelated clip is not well posed."""
+  real, given = jnp.zeros((2, 4, 8, 8, 3)), jnp.array([True, False])
+  loss = adversarial.likeness(tiny, real, given)
+  assert loss(real.at[1].add(1.0)) == 0
+  np.testing.assert_allclose(loss(real.at[0].add(0.5)), tiny.gan.image_weight * 0.5 / 2)
+  assert adversarial.likeness(tiny, real, None)(real + 1.0) == 0
+
+
 def test_every_nth_row_trains_the_refiner_and_all_of_them_the_game(tiny, begun):
   (state, step), batch = begun('joint'), _batch(tiny)
   other = batch | {'video': batch['video'].copy()}

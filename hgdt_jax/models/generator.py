@@ -186,7 +186,7 @@ class FromFirst(nn.Module):
 class PixelsFromFirst(nn.Module):
   """What frames, by their last maps `[B, T, h, w, C]`, fetch of an image `[B, H, W, C]`.
 
-  Returns the fetched frames, each looking back along a flow of its own, up to a quarter of the
+  Returns the fetched frames, each looking back along a flow of its own, up to an eighth of the
   frame long, and a gate `[B, T, H, W, 1]`, near 1 where they hold, and everywhere to begin with.
   """
 
@@ -201,7 +201,7 @@ class PixelsFromFirst(nn.Module):
     )
     found = jax.image.resize(found, (len(found), *image.shape[1:3], 3), 'bilinear')
     first = layers.fold(jnp.repeat(image[:, None], frames, axis=1))
-    fetched = warp(first, self.patch * size / 4 * jnp.tanh(found[..., :2]))
+    fetched = warp(first, self.patch * size / 8 * jnp.tanh(found[..., :2]))
     gate = nn.sigmoid(found[..., 2:] + 2.0)
     return layers.unfold(fetched, frames), layers.unfold(gate, frames)
 

@@ -142,8 +142,25 @@ def first_frames(cfg: Config, key: jax.Array, real: jax.Array):
   drafts are to continue one. Critics see the given frame in the draft, so its clip has to follow.
   """
   if not cfg.gan.image_share:
-    return ()
+    return None, None
   return real[:, 0], jax.random.uniform(key, (len(real),)) < cfg.gan.image_share
+
+
+def likeness(cfg: Config, real: jax.Array, given: jax.Array | None) -> Callable:
+  """A loss of drawn clips: how far those that continue a real clip's frame are from that clip.
+
+  Draft and clip are paired there, so a regression is well posed; it holds what the critics would
+  take long to, the place of things and their colour (conditional GANs, Isola et al. 2017).
+  """
+  if given is None:
+    return NO_OTHER_LOSS
+  share = given.astype(jnp.float32)
+
+  def loss(clip):
+    apart = jnp.mean(jnp.abs(clip - real), axis=(1, 2, 3, 4))
+    return cfg.gan.image_weight * jnp.mean(share * apart)
+
+  return loss
 
 
 def draw_frames(cfg: Config, key: jax.Array) -> jax.Array:

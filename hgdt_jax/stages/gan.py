@@ -33,13 +33,14 @@ def make_step(cfg: Config):
     key = lambda name: rng.stream(root, f'gan/{name}', state.step)
     t, see = _see(cfg, key, len(real), state.nets['critic'].augment)
     z = nets.generator.draw_codes(key('codes'), *real.shape[:2])
-    first = adversarial.first_frames(cfg, key('first_frames'), real)
+    first, given = adversarial.first_frames(cfg, key('first_frames'), real)
     generator, critic, _, metrics = adversarial.play(
       cfg,
       nets.critic,
       state.nets['generator'],
       state.nets['critic'],
-      draw=lambda params: nets.generator.apply({'params': params}, z, label, *first),
+      draw=lambda params: nets.generator.apply({'params': params}, z, label, first, given),
+      also=adversarial.likeness(cfg, real, given),
       see_real=see('noise_real'),
       see_fake=see('noise_fake'),
       real=real,

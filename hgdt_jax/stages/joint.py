@@ -46,13 +46,14 @@ def make_step(cfg: Config):
     t = draw_levels(cfg, key('t'), b)
     diffuse = lambda name: lambda clip: schedule.diffuse(clip, noise(key(name), clip.shape), t)
     z = nets.generator.draw_codes(key('codes'), b, frames)
-    first = adversarial.first_frames(cfg, key('first_frames'), video)
+    first, given = adversarial.first_frames(cfg, key('first_frames'), video)
     generator, critic, (draft, latents), game = adversarial.play(
       cfg,
       nets.critic,
       state.nets['generator'],
       state.nets['critic'],
-      draw=lambda params: nets.generator.apply({'params': params}, z, label, *first),
+      draw=lambda params: nets.generator.apply({'params': params}, z, label, first, given),
+      also=adversarial.likeness(cfg, video, given),
       see_real=diffuse('noise_real'),
       see_fake=diffuse('noise_fake'),
       real=video,
