@@ -1,6 +1,6 @@
 """The hybrid, all four stages: `--config=configs/hybrid.py` or `configs/hybrid.py:PRESET`.
 
-small    embedded synthetic clips, 8 frames of 32x32, 2 CPU cores, about ten minutes (default)
+small    embedded synthetic clips, 8 frames of 32x32, 2 CPU cores, a quarter of an hour (default)
 gpu      64x64, 16 frames, bfloat16, one CUDA GPU
 tpu      the same on one TPU host
 tpu_pod  the same, wider, batch and parameters over all hosts
@@ -56,6 +56,6 @@ def small(config):
   )
   config.hybrid.update(tau=0.4, steps=3)
   config.evaluation.update(
-    clips=64, batch=16, flow_clips=8, taus=(0.1, 0.25, 0.4, 0.6), evaluations=(2, 4, 8)
+    clips=64, batch=16, flow_clips=8, taus=(0.1, 0.25, 0.4, 0.6), evaluations=(2, 4, 8), checks=5
   )
   return config

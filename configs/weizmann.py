@@ -27,7 +27,7 @@ def get_config(preset: str = 'small'):
   config.generator.update(patch=4, width=48, max_width=128)
   config.critic.update(frame_patch=4, clip_patch=4, frames=4)
   config.denoiser.update(patch=4, width=48)
-  config.gan.update(steps=2000)
+  config.gan.update(steps=2500)
   config.diffusion.update(steps=2400)
   config.aligner.update(steps=150)
   config.hybrid.update(tau=0.35)
