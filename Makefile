@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: demo test lint
 
-demo: .venv/ready  ## the main job, small preset, a quarter of an hour on two CPU cores
+demo: .venv/ready  ## the main job, small preset, two CPU cores
 	$(BIN)/python -m hgdt_jax.main --workdir=$(WORKDIR)
 
 test: .venv/ready  ## the whole suite

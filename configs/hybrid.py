@@ -1,6 +1,6 @@
 """The hybrid, all four stages: `--config=configs/hybrid.py` or `configs/hybrid.py:PRESET`.
 
-small    embedded synthetic clips, 8 frames of 32x32, 2 CPU cores, a quarter of an hour (default)
+small    embedded synthetic clips, 8 frames of 32x32, 2 CPU cores, some minutes (default)
 gpu      64x64, 16 frames, bfloat16, one CUDA GPU
 tpu      the same on one TPU host
 tpu_pod  the same, wider, batch and parameters over all hosts

@@ -4,7 +4,7 @@
 the people of test/ are in no clip of train/. An example for any set so small: some 190 windows of
 24 clips train it.
 
-small  2 CPU cores, about an hour (default): whatever looks at pixels sees them in squares of 4
+small  100 minutes of a CPU core (default): whatever looks at pixels sees them in squares of 4
 gpu    one CUDA GPU, the networks of configs/hybrid.py:gpu
 """
 

@@ -167,6 +167,7 @@ def _continued(trained, method, held_out, show):
   show(name, video)
   facts = {'of': 'the frames after a given first one, against those of the real clip'}
   paired = score.score_clips(real[:, 1:], video[:, 1:], ('psnr', 'ssim'), **facts)
+  paired = {f'{metric}_continued': one for metric, one in paired.items()}  # not of what is refined
   return _row(cfg, name, real, video, paired, trained.evaluations(method, steps), seconds)
 
 

@@ -93,6 +93,29 @@ class Known(NamedTuple):
   frames: tuple[int, ...]
 
 
+class _Walk(NamedTuple):
+  """From where the denoiser walks to a clean clip, and by what it is led; one argument of jit.
+
+  Attributes:
+    start: `[B, T, H, W, C]` at noise level `t_start`.
+    steps: how many; no other number compiles anew, up to the next `_STEPS_COMPILED`.
+    label: `[B]`.
+    latents: the aligner's `[B, T, D]`, or None: the aligner is off.
+    mixing: `[B]`, whether frames see each other.
+    guidance: scale of classifier-free guidance, or None.
+    known: as `Trained._known` gives it.
+  """
+
+  start: jax.Array
+  t_start: float
+  steps: int
+  label: jax.Array
+  latents: jax.Array | None
+  mixing: jax.Array
+  guidance: float | None = None
+  known: tuple | None = None
+
+
 class Trained:
   """Draws clips. All methods draw from the same codes and noise for the same seed.
 
@@ -186,10 +209,8 @@ class Trained:
       size = self.cfg.data.size
       start = self._start(key, (len(label), frames, size, size, networks.CHANNELS))
       mixing *= method == 'diffusion'
-    recipe = self.recipe(method, sampler)
-    return self._walk(
-      method, recipe, start, t_start, key, label, latents, mixing, steps, guidance, given
-    )
+    walk = _Walk(start, t_start, steps, label, latents, mixing, guidance, given)
+    return self._refined(method, self.recipe(method, sampler), walk, key)
 
   def refine(self, method: str, video, label, seed: int, *, steps: int, tau: float):
     """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.
@@ -201,8 +222,8 @@ class Trained:
     latents, mixing = None, jnp.full(len(label), float(method != 'diffusion_frames'))
     if method in DRAFTED and 'bridge' in self._nets(method):
       latents = self._guess(self._nets(method)['bridge'], clip)
-    start, recipe = self._truncate(clip, key, tau), self.recipe(method)
-    return self._walk(method, recipe, start, tau, key, label, latents, mixing, steps)
+    walk = _Walk(self._truncate(clip, key, tau), tau, steps, label, latents, mixing)
+    return self._refined(method, self.recipe(method), walk, key)
 
   def draft_at(self, method: str, label, seed: int, tau: float):
     """What `method`, 'gan' or a hybrid, refines from: its drafts diffused to tau. As `clips_at`."""
@@ -261,37 +282,18 @@ class Trained:
     mask[:, list(known.frames)] = True
     return clip, mask
 
-  def _walk(
-    self,
-    method,
-    recipe,
-    start,
-    t_start,
-    key,
-    label,
-    latents,
-    mixing,
-    steps,
-    guidance=None,
-    known=None,
-  ):
+  def _refined(self, method, recipe, walk, key):
+    """The clips that a walk ends in."""
+    if walk.steps < 1:
+      raise ValueError(f'steps is {walk.steps}; {method} takes at least one')
     # Without the stages that train them, latents and aligner mean nothing to the denoiser.
-    latents = latents if 'bridge' in self._nets(method) else None
-    clip = self._program(
-      self._nets(method)['denoiser'],
-      start,
-      t_start,
-      rng.stream(key, 'sample/walk'),
-      label,
-      latents,
-      mixing,
-      guidance,
-      known,
-      steps,
-      recipe=recipe,
-      most_steps=-(-steps // _STEPS_COMPILED) * _STEPS_COMPILED,
+    nets = self._nets(method)
+    walk = walk if 'bridge' in nets else walk._replace(latents=None)
+    most_steps = -(-walk.steps // _STEPS_COMPILED) * _STEPS_COMPILED
+    key = rng.stream(key, 'sample/walk')
+    return self._fetch(
+      self._program(nets['denoiser'], walk, key, recipe=recipe, most_steps=most_steps)
     )
-    return self._fetch(clip)
 
   def _drafted(self, method, key, label, frames, given=None):
     """Drafts and their latents; `given` as `_known` gives it."""
@@ -341,54 +343,43 @@ class Trained:
 
   @functools.cached_property
   def _program(self):
-    def program(
-      weights,
-      start,
-      t_start,
-      key,
-      label,
-      latents,
-      mixing,
-      guidance,
-      known,
-      steps,
-      *,
-      recipe,
-      most_steps,
-    ):
-      def towards(label):
-        return self._denoise(weights, label, latents, mixing, start.shape[1], recipe)
-
-      denoise = towards(label)
-      if guidance is not None:
-        nobody = jnp.full_like(label, -1)
-        denoise = guide.classifier_free(denoise, towards(nobody), guidance, recipe.schedule)
-      if known is not None:
-        noise = recipe.noise(rng.stream(key, 'known'), start.shape)
+    def program(weights, walk, key, *, recipe, most_steps):
+      denoise = self._denoise(weights, walk, walk.label, recipe)
+      if walk.guidance is not None:
+        free = self._denoise(weights, walk, jnp.full_like(walk.label, -1), recipe)
+        denoise = guide.classifier_free(denoise, free, walk.guidance, recipe.schedule)
+      if walk.known is not None:
+        noise = recipe.noise(rng.stream(key, 'known'), walk.start.shape)
         denoise = guide.condition_on_frames(
-          denoise, *known, noise, recipe.schedule, scale=_RECONSTRUCTION
+          denoise, *walk.known, noise, recipe.schedule, scale=_RECONSTRUCTION
         )
       return hybrid.walk(
-        recipe, denoise, start, key, steps=steps, most_steps=most_steps, t_start=t_start
+        recipe,
+        denoise,
+        walk.start,
+        key,
+        steps=walk.steps,
+        most_steps=most_steps,
+        t_start=walk.t_start,
       )
 
     return jax.jit(program, static_argnames=('recipe', 'most_steps'))
 
-  def _denoise(self, weights, label, latents, mixing, frames, recipe):
-    """The denoiser as a denoise function of clips of `frames` frames."""
-    window = self.cfg.data.frames
+  def _denoise(self, weights, walk, label, recipe):
+    """The denoiser as a denoise function of the clips of a walk."""
+    window, frames = self.cfg.data.frames, walk.start.shape[1]
 
     def at(first):
       """Of the frames from `first`."""
       length = min(frames, window)
       condition = Condition.plain(label, length, self.cfg.generator.latent_size)
-      if latents is not None:
-        part = jax.lax.dynamic_slice_in_dim(latents, first, length, axis=1)
+      if walk.latents is not None:
+        part = jax.lax.dynamic_slice_in_dim(walk.latents, first, length, axis=1)
         ones = jnp.ones(len(label))
         condition = Condition(label, part, use_latents=ones, align=ones)
 
       def network(x, t):
-        return self._networks.denoiser.apply({'params': weights}, x, t, condition, mixing)
+        return self._networks.denoiser.apply({'params': weights}, x, t, condition, walk.mixing)
 
       return denoise_fn(network, denoising.prediction(self.cfg), recipe.schedule)
 

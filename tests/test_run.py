@@ -22,7 +22,8 @@ def test_the_main_job_leaves_a_whole_workdir(finished):
   spent = [rows[m]['network_evaluations'] for m in methods]
   assert spent == [0, 1, 2, 2, 2, 2, 1, 2, 2]
   for method in continuing:
-    assert {'psnr', 'ssim'} <= rows[method]['metrics'].keys()
+    assert {'psnr_continued', 'ssim_continued'} <= rows[method]['metrics'].keys()
+    assert not {'psnr', 'ssim'} & rows[method]['metrics'].keys()  # those are of refined clips
   for method in config.METHODS[1:]:
     assert {'psnr', 'ssim', 'warping_error_true_flow'} <= rows[method]['metrics'].keys()
   for row in rows.values():
@@ -156,6 +157,26 @@ def test_a_given_first_frame_is_continued_by_draft_and_hybrid(model):
     frames = (pixels, np.roll(pixels, 1, axis=0))
     given = [model.draw(method, LABELS, known=trained.Known(p, (0,)), **options) for p in frames]
     assert (given[0][:, 1:] != given[1][:, 1:]).any()  # what follows depends on what is given
+
+
+def test_a_hybrid_refines_the_draft_that_continues_the_frame(model, weights, one_device):
+  """Its draft, not guidance alone: near tau 0 it is that draft."""
+  alone = {stage: weights[stage] for stage in ('gan', 'diffusion')}
+  with one_device() as mesh:
+    first = trained.Trained(model.cfg, alone, mesh)
+  size = model.cfg.data.size
+  pixels = np.random.default_rng(0).integers(0, 256, (len(LABELS), 1, size, size, 3), np.uint8)
+  known = trained.Known(pixels, (0,))
+  draft = first.draw('gan', LABELS, 0, steps=0, tau=0, known=known).astype(int)
+  refined = first.draw('hybrid', LABELS, 0, steps=2, tau=1e-3, known=known).astype(int)
+  assert np.abs(draft - refined).max() <= 2
+  free = first.draw('gan', LABELS, 0, steps=0, tau=0).astype(int)
+  assert np.abs(draft - free)[:, 1:].max() > 2
+
+
+def test_no_steps_are_refused(model):
+  with pytest.raises(ValueError, match='steps is 0; hybrid takes at least one'):
+    model.draw('hybrid', LABELS, 0, steps=0, tau=0.5)
 
 
 def test_a_draft_that_cannot_contain_what_is_given_says_so(model):

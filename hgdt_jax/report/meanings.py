@@ -8,11 +8,15 @@ LEAST_MOTION = 0.5  # below this share of real motion a clip counts as frozen
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-  """A way to sample, by the name of its folder in samples/."""
+  """A way to sample, by the name of its folder in samples/.
+
+  Those not `compared` are given something of the real clips, or are them: they are never best.
+  """
 
   name: str
   label: str
   meaning: str
+  compared: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +45,15 @@ class Metric:
 
 
 METHODS = (
-  Method('real', 'Real', 'held-out clips of the data set'),
+  Method('real', 'Real', 'held-out clips of the data set', compared=False),
   Method('gan', 'GAN', 'the draft: one pass of the generator'),
   Method('diffusion_frames', 'Diffusion, per frame', 'the U-Net with time mixing switched off'),
   Method('diffusion', 'Diffusion, video', 'the 3D U-Net from pure noise, without the aligner'),
   Method('hybrid', 'Hybrid', 'the GAN draft, noised to tau, refined by the aligned U-Net'),
   Method('hybrid_fewstep', 'Hybrid, few steps', 'the same, the U-Net trained to take long steps'),
-  Method('gan_first_frame', 'GAN, image given', 'the draft that continues a first frame'),
-  Method('diffusion_first_frame', 'Diffusion, image given', 'guided towards a first frame'),
-  Method('hybrid_first_frame', 'Hybrid, image given', 'that draft, refined'),
+  Method('gan_first_frame', 'GAN, image given', 'the draft that continues a first frame', False),
+  Method('diffusion_first_frame', 'Diffusion, image given', 'guided towards a first frame', False),
+  Method('hybrid_first_frame', 'Hybrid, image given', 'that draft, refined', False),
 )
 
 MOTION_RATIO = Metric(
@@ -138,6 +142,12 @@ METRICS = (
     'higher',
     f'Of {_PAIRS} A poor value says that no draft can be refined well.',
   ),
+  Metric(
+    'psnr_continued',
+    'PSNR of continuations, dB',
+    'higher',
+    'Of the frames after a given first one, against those of the real clip.',
+  ),
   Metric('psnr_video', 'PSNR of clips, dB', 'higher', 'As PSNR, over a whole clip at once.'),
   Metric(
     'warping_error_true_flow',
@@ -147,6 +157,7 @@ METRICS = (
     consistency=True,
   ),
   Metric('ssim', 'SSIM', 'higher', f'Structural similarity of {_PAIRS}'),
+  Metric('ssim_continued', 'SSIM of continuations', 'higher', 'Of the same frames.'),
   Metric('ssim_uniform', 'SSIM, uniform', 'higher', 'As SSIM, with a uniform window.'),
   Metric('lpips', 'LPIPS', 'lower', f'Distance in AlexNet features, of {_PAIRS}'),
   Metric('lpips_vgg', 'LPIPS, VGG', 'lower', 'As LPIPS, in VGG features.'),

@@ -50,14 +50,14 @@ def frozen(result: Mapping[str, Any]) -> bool:
 def best(results: Sequence[Mapping[str, Any]], metric: meanings.Metric) -> list[int]:
   """Indices of the best results by a metric; none where fewer than two can be compared.
 
-  Real clips are a reference and never best, nor are frozen clips by a consistency score.
+  Real clips and those given a part of one are never best, nor frozen ones by a consistency score.
   """
   if not metric.better:
     return []
   regrets = {}
   for index, result in enumerate(results):
-    value = values(result).get(metric.name)
-    if value is None or result.get('method') == 'real' or (metric.consistency and frozen(result)):
+    value, compared = values(result).get(metric.name), _compared(result)
+    if value is None or not compared or (metric.consistency and frozen(result)):
       continue
     regrets[index] = metric.regret(value)
   if len(regrets) < 2:
@@ -92,12 +92,17 @@ def cost_panels(contents: Contents) -> list[Panel]:
   curve = contents.curves.get('network_evaluations') or []
   if not curve:
     return []
-  on_curve = {point.get('method') for point in curve} | {'real'}
+  on_curve = {point.get('method') for point in curve}
+  alone = [r for r in contents.results if _compared(r) and r.get('method') not in on_curve]
   series: dict[str, dict[str, list[tuple[float, float]]]] = {}
-  for point in [*curve, *(r for r in contents.results if r.get('method') not in on_curve)]:
+  for point in [*curve, *alone]:
     cost, method = number(point.get('network_evaluations')), str(point.get('method'))
     for name, value in values(point).items():
       if cost and value is not None:
         series.setdefault(name, {}).setdefault(method, []).append((cost, value))
   drawn = {name for point in curve for name in values(point)} & set(series)
   return [Panel(metric, series[metric.name], {}) for metric in meanings.ordered_metrics(drawn)]
+
+
+def _compared(result: Mapping[str, Any]) -> bool:
+  return meanings.method(str(result.get('method'))).compared

@@ -89,9 +89,10 @@ def test_best(metric, values, best):
   assert scores.best(results, meanings.metric(metric)) == best
 
 
-def test_real_clips_are_never_best():
-  results = [result('real', fvd=0.1), result('gan', fvd=3.0), result('hybrid', fvd=2.0)]
-  assert scores.best(results, meanings.metric('fvd')) == [2]
+def test_real_clips_and_those_given_a_part_of_one_are_never_best():
+  given = [result('real', fvd=0.1), result('hybrid_first_frame', fvd=0.2)]
+  results = [*given, result('gan', fvd=3.0), result('hybrid', fvd=2.0)]
+  assert scores.best(results, meanings.metric('fvd')) == [3]
 
 
 def test_a_frozen_clip_is_not_best_by_consistency():
