@@ -1,16 +1,31 @@
-"""What all verbs share: flags that fail in one line, and exit codes.
+"""What all verbs share: flags that fail in one line, signals, and exit codes.
 
-0 done; 1 failed, with one clear line on stderr; 2 usage.
+0 done; 1 failed, with one clear line on stderr; 2 usage; 130 and 143 stopped by Ctrl-C or SIGTERM:
+what there was is saved.
 """
 
 import os
 import sys
 from collections.abc import Callable
 
-from absl import app, flags, logging
-from ml_collections import config_flags
+from hgdt_jax import interrupts
 
-from hgdt_jax.guards import Unhealthy
+
+def _say(error, code):
+  verb = os.path.basename(sys.argv[0]).removesuffix('.py')
+  print(f'{verb}: ' + ' '.join(str(error).split()), file=sys.stderr, flush=True)
+  return code
+
+
+# Before anything slow is imported.
+interrupts.install(
+  lambda stop: _say(f'stopped by {stop.signal}; resume with the same command', stop.code)
+)
+
+from absl import app, flags, logging  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from hgdt_jax.guards import Unhealthy  # noqa: E402
 
 
 def config_flag(name: str, default: str, help_text: str):
@@ -32,9 +47,9 @@ def run(main: Callable[[], int | None]) -> None:
     if len(argv) > 1:
       return _say(f'unexpected arguments: {" ".join(argv[1:])}', 2)
     try:
-      return main()
-    except KeyboardInterrupt:
-      return _say('interrupted; the same command goes on from the last checkpoint', 1)
+      code = main()
+      interrupts.uninstall()
+      return code
     except (ValueError, OSError, Unhealthy) as error:
       if os.environ.get('HGDT_TRACEBACK'):
         raise
@@ -49,9 +64,3 @@ def _parse(argv):
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
     # ml_collections raises all of these for a field that does not exist or has another type.
     sys.exit(_say(f'flags: {error}; --help lists them', 2))
-
-
-def _say(error, code):
-  verb = os.path.basename(sys.argv[0]).removesuffix('.py')
-  print(f'{verb}: ' + ' '.join(str(error).split()), file=sys.stderr)
-  return code

@@ -66,28 +66,30 @@ class Watch:
   def __init__(self, bounds: Bounds, patience: int, action: str):
     self._bounds, self._patience, self._action = bounds._asdict(), patience, action
     self._ids: dict[int, object] = {}
-    self._since: dict[tuple[str, str], list[int]] = {}
+    self._since: dict[str, list[int]] = {}
 
   def expect(self, step: int, ids) -> None:
     """The clips of the step whose values come next."""
     self._ids[step] = ids
 
+  def get_state(self) -> dict:
+    """Returns all that is needed to act after a resume as without one; it is JSON."""
+    return {name: list(rows) for name, rows in self._since.items() if rows}
+
+  def set_state(self, state: Mapping[str, list[int]]) -> None:
+    self._ids.clear()
+    self._since = {name: list(rows) for name, rows in state.items()}
+
   def write(self, stage: str, step: int, values: Mapping[str, float]) -> None:
     """Raises Unhealthy."""
     clips = f'on the clips {self._ids.pop(step).tolist()}'
-    if bad := sorted(name for name, value in values.items() if not math.isfinite(value)):
-      raise Unhealthy(
-        f'stage {stage}, step {step}: {", ".join(bad)} not finite, {clips}; '
-        f'lower config.{stage}.learning_rate or look at these clips; '
-        'the same command goes on from the last checkpoint',
-        step,
-      )
+    refuse_not_finite(stage, step, values, clips)
     if f'{stage}/d_loss' not in values:
       return
     for name, bound in self._bounds.items():
       symptom = _SYMPTOMS[name]
       value = values.get(f'{stage}/{symptom.value}', math.inf)
-      rows = self._since.setdefault((stage, name), [])
+      rows = self._since.setdefault(f'{stage}/{name}', [])
       if not bound or value >= bound:
         rows.clear()
         continue
@@ -104,7 +106,13 @@ class Watch:
       raise Unhealthy(message, since)
     logging.getLogger(__name__).warning('%s', message)
 
-  def forget(self) -> None:
-    """After a return to an earlier step."""
-    self._ids.clear()
-    self._since.clear()
+
+def refuse_not_finite(stage: str, step: int, values: Mapping[str, float], clips: str) -> None:
+  """Raises Unhealthy where a value is not finite; `clips` says what the step trained on."""
+  if bad := sorted(name for name, value in values.items() if not math.isfinite(value)):
+    raise Unhealthy(
+      f'stage {stage}, step {step}: {", ".join(bad)} not finite, {clips}; '
+      f'lower config.{stage}.learning_rate or look at these clips; '
+      'the same command goes on from the last checkpoint',
+      step,
+    )

@@ -20,12 +20,21 @@ _WORKDIR = flags.DEFINE_string(
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'One of several processes: TPU pods, Slurm, several hosts.'
 )
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', '', 'HOST:PORT of the first process; with --distributed where no cluster says it.'
+)
+_PROCESSES = flags.DEFINE_integer('processes', None, 'How many; with --coordinator.', lower_bound=1)
+_PROCESS = flags.DEFINE_integer(
+  'process', None, 'Which, from 0; with --coordinator.', lower_bound=0
+)
 
 
 def main():
-  from hgdt_jax import run  # after the flags: --help needs no accelerator
+  from hgdt_jax import processes, run  # after the flags: --help needs no accelerator
 
-  run.main(_CONFIG.value.to_dict(), pathlib.Path(_WORKDIR.value), distributed=_DISTRIBUTED.value)
+  if _DISTRIBUTED.value:
+    processes.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+  run.main(_CONFIG.value.to_dict(), pathlib.Path(_WORKDIR.value))
 
 
 if __name__ == '__main__':

@@ -1,9 +1,8 @@
 """The composition root: configuration -> mesh, data, stages, loop, samples, scores, report."""
 
+import contextlib
 import dataclasses
 import functools
-import importlib.metadata
-import json
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 
 import input_pipeline
-from hgdt_jax import config, guards, report, results, rng, sharding, train, trained, writer
+from hgdt_jax import (
+  config,
+  guards,
+  lock,
+  processes,
+  report,
+  results,
+  rng,
+  sharding,
+  train,
+  trained,
+  writer,
+)
+from hgdt_jax import workdir as workdirs
 from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
@@ -22,31 +34,27 @@ from hgdt_jax.stages import STAGES
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 
-# A resumed run may ask for more or other of these; all else decides what is trained.
-_MAY_CHANGE = (
-  *('config.log_every', 'config.stages', 'config.mesh', 'config.checkpoint', 'config.evaluation'),
-  'config.guard',
-  *('config.data.path', 'config.data.workers', 'config.data.fps'),
-  *(f'config.{stage}.steps' for stage in config.STAGES),
-)
-
 _TAU_LEVEL = 0.05  # of the test that chooses tau
 
 
-def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) -> None:
+def main(given: Mapping, workdir: pathlib.Path) -> None:
   """Trains every stage of `given` in order, resuming from what `workdir` holds; then `evaluate`.
 
   Raises:
-    ValueError, FileNotFoundError: something about the configuration or the data is wrong; found
-      before the first compilation.
+    ValueError, FileNotFoundError: something about the configuration or the data is wrong, or
+      another run is in `workdir`; found before the first compilation.
     guards.Unhealthy: a loss is not finite, or a guard stopped the run.
   """
-  if distributed:
-    jax.distributed.initialize()
-  began = time.monotonic()
   cfg = config.build(config.Config, given)
   mesh = _check_devices(cfg)
   _check_metrics(cfg)
+  with contextlib.ExitStack() as stack:
+    processes.from_first(lambda: stack.enter_context(lock.held(workdir)))
+    _main(cfg, mesh, workdir)
+
+
+def _main(cfg, mesh, workdir):
+  began = time.monotonic()
   sources = {split: _source(cfg, split, workdir) for split in ('train', 'test')}
   if len(sources['test']) < config.LEAST_SCORED:
     raise ValueError(
@@ -54,7 +62,9 @@ def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) ->
       'raise config.data.test_share or add clips'
     )
   cfg = _with_classes(cfg, sources['train'])
-  cfg = _open_workdir(cfg, workdir)
+  processes.from_first(lambda: workdirs.open_to_train(cfg, workdir))
+  cfg = workdirs.read_config(workdir)
+  workdirs.use_compile_cache(workdir)
   _count_rejected(sources, workdir)
 
   model = trained.Trained(cfg, {}, mesh)
@@ -64,7 +74,7 @@ def main(given: Mapping, workdir: pathlib.Path, *, distributed: bool = False) ->
       model = _with_chosen_tau(model, sources['train'], workdir)
     train_stage(model, stage, sources['train'], held_out, workdir)
   rows = _evaluate(model, sources, held_out, workdir, time.monotonic() - began)
-  if jax.process_index() == 0:
+  if processes.is_first():
     page = report.build(workdir)
     print(results.table(rows))
     print(f'report: {page}')
@@ -93,10 +103,11 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
     flip=cfg.data.flip,
     jitter=cfg.data.jitter,
   )
+  watch, attempt = _watch(cfg), 0
   with Checkpoints(workdir, stage, cfg.checkpoint.keep) as checkpoints:
     if found := checkpoints.restore(like):
-      state, position = found
-      batches.set_state(position)
+      state, about = found
+      attempt = train.go_on_from(about, batches, watch)
     else:
       taken = {name: model.weights[before][name] for name, before in module.STARTS_FROM.items()}
       begin = jax.jit(functools.partial(_begin, cfg, module), out_shardings=shardings)
@@ -114,25 +125,27 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
         model.weights[stage] = _handed_on(state)
         return results.on_the_way(model, stage, held_out)
 
+      before = dict.fromkeys(module.STARTS_FROM.values())
       writers = writer.make_writers(workdir)
       try:
-        state = train.fit(
-          stage,
-          state,
-          step,
-          batches,
-          checkpoints,
+        job = train.Job(
+          stage=stage,
+          step=step,
+          batches=batches,
+          checkpoints=checkpoints,
+          started_from={name: workdirs.last_step(workdir, name) for name in before},
           steps=section.steps,
           save_every=cfg.checkpoint.every,
           log_every=cfg.log_every,
           root=root,
           mesh=mesh,
           writers=writers,
+          watch=watch,
+          rollbacks=cfg.guard.rollbacks if cfg.guard.action == 'rollback' else 0,
           check=check,
           check_at=_evenly(cfg.evaluation.checks, section.steps),
-          watch=_watch(cfg),
-          rollbacks=cfg.guard.rollbacks if cfg.guard.action == 'rollback' else 0,
         )
+        state = train.fit(job, state, attempt)
       finally:
         batches.close()
         for one in writers:
@@ -159,16 +172,20 @@ def sample(
 ) -> None:
   """Writes `num` clips drawn by `method` from the model in `workdir`; 0 and '' mean as trained for.
 
+  They replace what an earlier call wrote to `out`.
+
   Args:
     condition: an image, a clip or a folder of frames, whose first frames the clips are to contain.
     at: the numbers they have in the clips, from 0; none: from 0 on, as many as there are.
 
   Raises:
-    ValueError: the method needs a stage that was not trained, there is no such label, or the given
-      frames do not fit.
+    ValueError: the method needs a stage that is not done, there is no such label, the given frames
+      do not fit, or `out` holds other things than clips.
     FileNotFoundError: `workdir` holds no trained model, or `condition` is not there.
   """
-  model = trained.Trained.load(workdir)
+  clips.refuse_foreign(out)
+  workdirs.use_compile_cache(workdir)
+  model = trained.Trained.load(workdir, method)
   cfg = model.cfg
   if label >= max(cfg.data.classes, 0):
     raise ValueError(f'--label={label}: the model knows {cfg.data.classes} classes, from 0')
@@ -191,7 +208,7 @@ def sample(
         known=known,
       )
     )
-  clips.write_clips(np.concatenate(drawn)[:num], out, cfg.data.fps, clip_format)
+  clips.replace_clips(np.concatenate(drawn)[:num], out, cfg.data.fps, clip_format)
   print(f'{num} clips in {out}')
 
 
@@ -252,7 +269,7 @@ def _source(cfg, split, workdir):
     'windows': data.windows,
     'short': data.short,
     'max_bad': data.max_bad,
-    'rejected_csv': str(workdir / 'rejected.csv'),
+    'rejected_csv': str(workdir / 'rejected.csv') if processes.is_first() else '',
     'test_share': data.test_share,
   }
   options = {
@@ -293,81 +310,27 @@ def _with_chosen_tau(model, source, workdir):
   rows = results.truncation(model, some, cfg.evaluation.taus, ('gan',))
   passed = [row for row in rows if row['p_value'] >= _TAU_LEVEL]
   chosen = (passed or rows)[0 if passed else -1]
-  if jax.process_index() == 0:
+  if processes.is_first():
     found = 'cannot be told from' if passed else 'can still be told from'
     print(
       f'config.hybrid.tau={chosen["tau"]} chosen: diffused to it, {len(some["video"])} drafts '
       f'{found} clips (p {chosen["p_value"]:.3f})'
     )
-  cfg = _with_tau(cfg, chosen['tau'])
-  _write_config(cfg, workdir)
+  cfg = workdirs.with_tau(cfg, chosen['tau'])
+  processes.from_first(lambda: workdirs.write_config(cfg, workdir))
   return trained.Trained(cfg, model.weights, model.mesh)
-
-
-def _with_tau(cfg, tau):
-  return dataclasses.replace(cfg, hybrid=dataclasses.replace(cfg.hybrid, tau=tau))
-
-
-def _open_workdir(cfg, workdir):
-  """Writes config.json, or refuses a workdir that another configuration trained.
-
-  Returns the configuration to go on with, which has the tau that was chosen before, if it was.
-  """
-  path = workdir / trained.CONFIG_FILE
-  if path.exists():
-    before = trained.read_config(workdir)
-    if cfg.hybrid.tau == config.AUTO:
-      cfg = _with_tau(cfg, before.hybrid.tau)
-    _refuse_other(dataclasses.asdict(before), dataclasses.asdict(cfg), path)
-  _write_config(cfg, workdir)
-  if not jax.config.jax_compilation_cache_dir:
-    # A run that is started again compiles nothing it has compiled before.
-    jax.config.update('jax_compilation_cache_dir', str((workdir / 'xla_cache').resolve()))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
-  return cfg
-
-
-def _write_config(cfg, workdir):
-  if jax.process_index() == 0:
-    workdir.mkdir(parents=True, exist_ok=True)
-    content = {'config': config.as_dict(cfg), 'versions': _versions(), 'seed': cfg.seed}
-    part = workdir / f'.{trained.CONFIG_FILE}.part'
-    part.write_text(json.dumps(content, indent=2) + '\n')
-    part.replace(workdir / trained.CONFIG_FILE)
-
-
-def _refuse_other(old, new, path):
-  for name, was, now in _differences(old, new, 'config'):
-    if name not in _MAY_CHANGE and name.rsplit('.', 1)[0] not in _MAY_CHANGE:
-      raise ValueError(
-        f'{name} is {now!r}, but {path} was trained with {was!r}; '
-        'set it back to go on, or choose another --workdir'
-      )
-
-
-def _differences(old, new, path):
-  for name in new:
-    if isinstance(new[name], dict):
-      yield from _differences(old[name], new[name], f'{path}.{name}')
-    elif json.dumps(old[name]) != json.dumps(new[name]):
-      yield f'{path}.{name}', old[name], new[name]
 
 
 def _environment():
   devices = jax.devices()
   kinds = sorted({device.device_kind for device in devices})
-  return {'versions': _versions(), 'device': ', '.join(kinds), 'devices': len(devices)}
-
-
-def _versions():
-  packages = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
-  return {name: importlib.metadata.version(name) for name in packages}
+  return {'versions': workdirs.versions(), 'device': ', '.join(kinds), 'devices': len(devices)}
 
 
 def _count_rejected(sources, workdir):
   """Says on the terminal how many files could not be used."""
   rejected = {path for source in sources.values() for path, _ in getattr(source, 'rejected', ())}
-  if rejected and jax.process_index() == 0:
+  if rejected and processes.is_first():
     print(f'{len(rejected)} files left out; reasons in {workdir / "rejected.csv"}')
 
 

@@ -1,5 +1,7 @@
 """Where arrays live: one mesh with the axes ('data', 'fsdp')."""
 
+import math
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -27,6 +29,15 @@ def make_mesh(data: int, fsdp: int) -> Mesh:
   # Auto, because make_mesh defaults to Explicit, under which folding time into the batch,
   # [B, T, H, W, C] -> [B*T, H, W, C], is a ShardingTypeError.
   return jax.make_mesh((data, fsdp), ('data', 'fsdp'), (AxisType.Auto,) * 2)
+
+
+def fitting_mesh(data: int, fsdp: int) -> Mesh:
+  """That mesh, or where the devices are others one that splits parameters over as many as can."""
+  count = jax.device_count()
+  try:
+    return make_mesh(data, fsdp)
+  except ValueError:
+    return make_mesh(-1, count if fsdp == -1 else math.gcd(fsdp, count))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -1,128 +1,167 @@
 """The loop every stage runs in: restore, next, step, log, save. Knows no stage by name."""
 
 import contextlib
+import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from hgdt_jax import guards, sharding, writer
+from hgdt_jax import guards, interrupts, processes, sharding, writer
 from hgdt_jax.checkpoint import Checkpoints
 
 
-def fit(
-  stage: str,
-  state,
-  step_fn: Callable,
-  batches,
-  checkpoints: Checkpoints,
-  *,
-  steps: int,
-  save_every: int,
-  log_every: int,
-  root: jax.Array,
-  mesh: jax.sharding.Mesh,
-  writers,
-  watch: guards.Watch,
-  check: Callable[..., Mapping[str, float]] | None = None,
-  check_at: Collection[int] = (),
-  rollbacks: int = 0,
-):
-  """Trains `state` to `steps` updates, from the newest checkpoint if there is one.
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """All that a stage is trained with but its state.
 
-  Args:
+  Attributes:
     stage: the name rows are written under.
-    step_fn: compiled `(state, batch, root) -> (state, metrics)`; donates the state.
+    step: compiled `(state, batch, root) -> (state, metrics)`; donates the state.
     batches: iterator with `get_state` and `set_state`.
+    checkpoints: of this stage.
+    started_from: {stage: step} of the stages whose networks it took over; saved with the state.
+    steps: updates in all.
+    save_every: updates from one checkpoint to the next.
+    log_every: updates from one row to the next.
     root: key of all randomness; the step number is folded in.
+    mesh: the devices.
+    writers: each gets every row.
     watch: reads every row and stops what is ill.
-    check: scores a state; must change nothing that training reads.
-    check_at: the steps after which it is called; what it returns joins the step's row.
     rollbacks: how often an ill run returns to the last checkpoint from before it was, and goes on
       with other codes and noise.
+    check: scores a state; must change nothing that training reads.
+    check_at: the steps after which it is called; what it returns joins the step's row.
+  """
+
+  stage: str
+  step: Callable
+  batches: Any
+  checkpoints: Checkpoints
+  started_from: Mapping[str, int]
+  steps: int
+  save_every: int
+  log_every: int
+  root: jax.Array
+  mesh: jax.sharding.Mesh
+  writers: Sequence[writer.Writer]
+  watch: guards.Watch
+  rollbacks: int = 0
+  check: Callable[[Any], Mapping[str, float]] | None = None
+  check_at: Collection[int] = ()
+
+
+def fit(job: Job, state, attempt: int = 0):
+  """Trains `state` to `job.steps` updates.
+
+  Args:
+    job: see there.
+    state: with batches and watch, where the newest checkpoint left them, or new.
+    attempt: rollbacks so far, of the same checkpoint.
 
   The order is a contract. At a save of step n the state has n updates and the iterator's next
-  element is batch n; the metrics of step n are fetched after step n + 1 was dispatched.
+  element is batch n; the metrics of step n are fetched after step n + 1 was dispatched. No number
+  that is not finite is saved.
 
   Raises:
     guards.Unhealthy: nothing after the last checkpoint is kept.
+    interrupts.Interrupted: a signal came; all that was trained is saved.
   """
   like = jax.tree.map(
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state
   )
-  left = rollbacks
   while True:
     try:
-      return _advance(
-        stage,
-        state,
-        step_fn,
-        batches,
-        checkpoints,
-        steps=steps,
-        save_every=save_every,
-        log_every=log_every,
-        root=root,
-        mesh=mesh,
-        writers=writers,
-        watch=watch,
-        check=check,
-        check_at=check_at,
-      )
+      return _advance(job, state, attempt)
     except guards.Unhealthy as problem:
-      if not left or not checkpoints.drop_from(problem.since):
+      if attempt >= job.rollbacks or not job.checkpoints.drop_from(problem.since):
         raise
-      left -= 1
-      state, position = checkpoints.restore(like)
-      batches.set_state(position)
-      root = jax.random.fold_in(root, left)
-      watch.forget()
-      logging.getLogger(__name__).warning(
-        '%s. Back to step %d, with other codes and noise', problem, int(state.step)
-      )
+      attempt += 1
+      state, about = job.checkpoints.restore(like)
+      go_on_from(about, job.batches, job.watch)
+      logging.warning('%s. Back to step %d, with other codes and noise', problem, int(state.step))
 
 
-def _advance(
-  stage,
-  state,
-  step_fn,
-  batches,
-  checkpoints,
-  *,
-  steps,
-  save_every,
-  log_every,
-  root,
-  mesh,
-  writers,
-  watch,
-  check,
-  check_at,
-):
+def go_on_from(about: Mapping, batches, watch: guards.Watch) -> int:
+  """Sets what stands beside a checkpoint's arrays; returns the number of its attempt."""
+  batches.set_state(about['batches'])
+  watch.set_state(about['watch'])
+  return about['attempt']
+
+
+def _advance(job, state, attempt):
+  # Another attempt draws other codes and noise; a resumed one draws its own again.
+  root = jax.random.fold_in(job.root, attempt) if attempt else job.root
   first, rate = int(state.step), _Rate()
   with (
-    writer.Progress(stage, steps, first) as progress,
-    writer.Lagged([*writers, watch], rate) as log,
+    contextlib.ExitStack() as held,
+    writer.Progress(job.stage, job.steps, first, silent=not processes.is_first()) as progress,
+    writer.Lagged([*job.writers, job.watch], rate) as log,
   ):
-    for i in range(first, steps):  # i = updates already done
-      batch = next(batches)
-      state, metrics = step_fn(state, sharding.put(batch, mesh), root)
+    stopped = None  # asked only once there is something new to save
+    for i in range(first, job.steps):  # i = updates already done
+      batch = next(job.batches)
+      state, metrics = job.step(state, sharding.put(batch, job.mesh), root)
       log.flush()  # the row of the step before, if there is one
       done = i + 1
       progress.update(done)
-      checked = done in check_at
+      stopped = stopped or held.enter_context(interrupts.held())
+      checked = done in job.check_at
       if checked:
         with rate.paused(metrics):
-          metrics = {**metrics, **check(state)}
-      if done % log_every == 0 or done == steps or checked:
-        watch.expect(done, batch['id'])
+          metrics = {**metrics, **job.check(state)}
+      logged = done % job.log_every == 0 or done == job.steps or checked
+      if logged:
+        job.watch.expect(done, batch['id'])
         rate.rows = len(batch['id']) * jax.process_count()
-        log(stage, done, metrics)
-      if done % save_every == 0 or done == steps:
-        log.flush()  # what is not finite is found before it is saved
-        checkpoints.save(state, batches.get_state())
+        log(job.stage, done, metrics)
+      told = _told(stopped, logged)
+      if done % job.save_every == 0 or done == job.steps or told:
+        log.flush()
+        _save(job, state, attempt, metrics, batch['id'])
+      if told:
+        interrupts.tell()  # to those, too, who go by what another process heard
+        break
+    job.checkpoints.wait()
   return state
+
+
+def _told(stopped, logged):
+  """Whether a signal came: in a run of several processes to any of them, asked where all wait."""
+  if jax.process_count() == 1:
+    return stopped()
+  return logged and processes.any_of_them(stopped())
+
+
+def _save(job, state, attempt, metrics, ids):
+  """A checkpoint, if all is finite: what is not would be restored for ever."""
+  step = int(state.step)
+  values = jax.device_get(dict(metrics)) | _not_finite(state)
+  guards.refuse_not_finite(job.stage, step, values, f'on the clips {ids.tolist()}')
+  about = {
+    'stage': job.stage,
+    'step': step,
+    'started_from': dict(job.started_from),
+    'attempt': attempt,
+    'batches': job.batches.get_state(),
+    'watch': job.watch.get_state(),
+  }
+  job.checkpoints.save(state, about)
+
+
+def _not_finite(state):
+  """{path: nan} of the state's leaves that hold a number that is not finite."""
+  paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.flatten_with_path(state)[0]]
+  found = jax.device_get(_are_finite(jax.tree.leaves(state)))
+  return {path: float('nan') for path, finite in zip(paths, found) if not finite}
+
+
+@jax.jit
+def _are_finite(leaves):
+  return [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
 
 
 class _Rate:

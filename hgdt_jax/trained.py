@@ -1,7 +1,6 @@
 """A trained model: configuration and weights of a workdir, and the ways to sample from it."""
 
 import functools
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,16 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hgdt_jax import config, rng, sharding
-from hgdt_jax.checkpoint import Checkpoints
+from hgdt_jax import checkpoint, config, rng, sharding
+from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
 from hgdt_jax.diffusion.parameterization import denoise_fn
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.sampling import hybrid
 from hgdt_jax.stages import STAGES, denoising, networks
-
-CONFIG_FILE = 'config.json'
 
 
 def abstract_state(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
@@ -32,30 +29,19 @@ def abstract_state(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
   )
 
 
-def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh) -> dict:
-  """What each network of a finished stage hands on, by name.
+def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, names) -> dict:
+  """What the networks `names` of a finished stage hand on; nothing else of it is read.
 
   Raises:
-    FileNotFoundError: the stage has no checkpoint in the workdir.
+    OSError: its last checkpoint is damaged, or could not be restored.
   """
-  with Checkpoints(workdir, stage, cfg.checkpoint.keep) as checkpoints:
-    found = checkpoints.restore(abstract_state(cfg, stage, mesh))
-  if found is None:
-    raise FileNotFoundError(f'{workdir}/checkpoints/{stage}: no checkpoint; run that stage first')
-  state, _ = found
-  return {name: net.weights for name, net in state.nets.items()}
-
-
-def read_config(workdir: pathlib.Path) -> config.Config:
-  """The resolved configuration a workdir was trained with.
-
-  Raises:
-    FileNotFoundError: there is no config.json.
-  """
-  path = pathlib.Path(workdir) / CONFIG_FILE
-  if not path.exists():
-    raise FileNotFoundError(f'{path} is missing: {workdir} is not the --workdir of a run')
-  return config.build(config.Config, json.loads(path.read_text())['config'])
+  like = abstract_state(cfg, stage, mesh).nets
+  part = {
+    name: {'params' if like[name].ema is None else 'ema': like[name].weights} for name in names
+  }
+  step = workdirs.last_step(workdir, stage)
+  found = checkpoint.restore_part(workdir, stage, step, {'nets': part})['nets']
+  return {name: next(iter(net.values())) for name, net in found.items()}
 
 
 DRAFTED = ('gan', 'hybrid', 'hybrid_fewstep')  # methods that begin with the generator
@@ -75,6 +61,20 @@ _DRAWS_FROM = {
   'diffusion': ('diffusion',),
   'hybrid': ('gan', 'diffusion', 'aligner', 'joint'),
   'hybrid_fewstep': config.STAGES,
+}
+_DRAWS_WITH = {  # the networks
+  'gan': ('generator',),
+  'diffusion_frames': ('denoiser',),
+  'diffusion': ('denoiser',),
+  'hybrid': ('generator', 'denoiser'),
+  'hybrid_fewstep': ('generator', 'denoiser'),
+}
+_TRAINS = {  # the networks that samples are drawn with, or that say what is aligned
+  'gan': ('generator',),
+  'diffusion': ('denoiser',),
+  'aligner': ('denoiser', 'bridge'),
+  'joint': ('generator', 'denoiser', 'bridge'),
+  'fewstep': ('denoiser', 'bridge'),
 }
 _NOISY_CONTRAST = 1 / 3  # at which unit noise and a clip in [-1, 1] fit in a byte
 _STEPS_COMPILED = 64  # one program for up to so many steps, another up to twice as many, ...
@@ -134,18 +134,35 @@ class Trained:
     return tuple(m for m in config.METHODS if set(_NEEDS[m]) <= self.weights.keys())
 
   @classmethod
-  def load(cls, workdir: pathlib.Path) -> 'Trained':
-    """From a workdir, on all devices.
+  def load(cls, workdir: pathlib.Path, method: str = '') -> 'Trained':
+    """From a workdir, at any moment of its run: what the stages that are done hand on.
+
+    A stage is done once its last step is saved. Of one that a method would draw with and that is
+    not, a line says so. Nothing is changed on disk.
+
+    Args:
+      method: restore only what it draws with; '' for what any method does.
 
     Raises:
-      FileNotFoundError: no config.json, or no finished stage.
+      FileNotFoundError: no config.json.
+      ValueError: a stage that the method needs is not done.
+      OSError: a checkpoint is damaged, or could not be restored.
     """
-    cfg = read_config(workdir)
-    mesh = sharding.make_mesh(-1, 1)
-    done = [s for s in cfg.stages if (pathlib.Path(workdir) / 'checkpoints' / s).is_dir()]
-    if not done:
-      raise FileNotFoundError(f'{workdir}/checkpoints is empty: train first')
-    return cls(cfg, {s: stage_weights(workdir, cfg, s, mesh) for s in done}, mesh)
+    cfg = workdirs.read_config(workdir)
+    mesh = sharding.fitting_mesh(cfg.mesh.data, cfg.mesh.fsdp)
+    workdirs.refuse_stale(cfg, workdir)
+    done = {stage: {} for stage in cfg.stages if workdirs.is_done(cfg, workdir, stage)}
+    found = cls(cfg, done, mesh)
+    methods = (method,) if method else found.methods
+    wanted = {(stage, name) for m in methods for name, stage in found._sources(m).items()}
+    if method:
+      _say_what_is_not_done(found, workdir, method)
+    if not wanted:
+      raise ValueError(f'no stage of {workdir} is done, so there is nothing to draw with')
+    for stage in done:
+      names = [name for of, name in wanted if of == stage]
+      found.weights[stage] = stage_weights(workdir, cfg, stage, mesh, names) if names else {}
+    return found
 
   def recipe(self, method: str, sampler: str = '') -> hybrid.Recipe:
     """How a method walks the noise levels down; `sampler` overrides the configured one."""
@@ -237,10 +254,21 @@ class Trained:
     return self._fetch(self._truncate(clip, jax.random.key(seed), tau), _NOISY_CONTRAST)
 
   def _nets(self, method):
-    nets = {}
+    return {name: self.weights[stage][name] for name, stage in self._sources(method).items()}
+
+  def _sources(self, method):
+    """The stage that each network of a method is of: the last that trained it."""
+    sources = {}
     for stage in _DRAWS_FROM[method]:
-      nets |= self.weights.get(stage, {})
-    return nets
+      if stage in self.weights:
+        sources |= dict.fromkeys(_TRAINS[stage], stage)
+    return {name: stage for name, stage in sources.items() if name in _DRAWS_WITH[method]}
+
+  def _is_aligned(self, method):
+    """Without the stages that train them, latents and aligner mean nothing to the denoiser."""
+    return any(
+      stage in self.weights and 'bridge' in _TRAINS[stage] for stage in _DRAWS_FROM[method]
+    )
 
   def _check(self, method, frames, guidance, known):
     if method not in self.methods:
@@ -286,9 +314,8 @@ class Trained:
     """The clips that a walk ends in."""
     if walk.steps < 1:
       raise ValueError(f'steps is {walk.steps}; {method} takes at least one')
-    # Without the stages that train them, latents and aligner mean nothing to the denoiser.
     nets = self._nets(method)
-    walk = walk if 'bridge' in nets else walk._replace(latents=None)
+    walk = walk if self._is_aligned(method) else walk._replace(latents=None)
     most_steps = -(-walk.steps // _STEPS_COMPILED) * _STEPS_COMPILED
     key = rng.stream(key, 'sample/walk')
     return self._fetch(
@@ -405,3 +432,18 @@ class Trained:
     even = len(rows) % self.mesh.size == 0
     where = sharding.batch(self.mesh) if even else sharding.replicated(self.mesh)
     return jax.make_array_from_callback(rows.shape, where, lambda index: rows[index])
+
+
+def _say_what_is_not_done(found, workdir, method):
+  """A line for each stage that the method would draw with; ValueError for one that it needs."""
+  for stage in _DRAWS_FROM[method]:
+    if stage not in found.cfg.stages or stage in found.weights:
+      continue
+    at = f'{workdirs.last_step(workdir, stage)} of {getattr(found.cfg, stage).steps}'
+    if stage in _NEEDS[method]:
+      others = ', '.join(found.methods)
+      raise ValueError(
+        f'{method} needs stage {stage}, whose last saved step is {at}; it counts when it is done'
+        + (f'. Until then {others} can be drawn' if others else '')
+      )
+    print(f'stage {stage} is not done (step {at}): drawn with what the stages before it trained')

@@ -144,6 +144,7 @@ class Progress:
     total: steps of the whole stage.
     start: steps done before this run; they do not count in the rate.
     every_seconds: the pause between two lines where there is no terminal.
+    silent: for all processes of a run but one.
     stream: where to; the terminal is looked for there.
     clock: seconds, for tests.
   """
@@ -155,16 +156,17 @@ class Progress:
     start: int = 0,
     *,
     every_seconds: float = 30.0,
+    silent: bool = False,
     stream: TextIO | None = None,
     clock=time.monotonic,
   ):
     self._stage, self._total, self._step = stage, total, start
     self._stream, self._clock = stream or sys.stderr, clock
-    self._every_seconds = every_seconds
+    self._every_seconds, self._silent = every_seconds, silent
     self._said = clock()
     self._first: tuple[float, int] | None = None  # time and step the rate is measured from
     self._bar = None
-    if self._stream.isatty():
+    if self._stream.isatty() and not silent:
       import tqdm
 
       self._bar = tqdm.tqdm(
@@ -177,6 +179,8 @@ class Progress:
       self._bar.set_postfix_str(note, refresh=False)
       self._bar.update(step - self._step)
       self._step = step
+      return
+    if self._silent:
       return
     self._step, now = step, self._clock()
     if self._first is None:  # the first step compiles: the rate starts behind it

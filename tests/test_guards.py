@@ -1,14 +1,17 @@
 """Guards: what they find, when they act, and the way back."""
 
+import json
 import logging
+import os
 import pathlib
+import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import guards, sharding, train
+from hgdt_jax import checkpoint, guards, interrupts, sharding, train
 from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.state import Net, TrainState
 
@@ -83,8 +86,22 @@ class _Batches:
     self.position = state['position']
 
 
-def _fit(directory: pathlib.Path, ill, rollbacks=0, roots=None, writers=(), **more):
-  mesh, batches = sharding.make_mesh(-1, 1), _Batches()
+def _like(state):
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+
+
+def _fit(
+  directory: pathlib.Path,
+  ill,
+  rollbacks=0,
+  roots=None,
+  writers=(),
+  batches=None,
+  metrics=None,
+  **more,
+):
+  """Trains to step 8, from what the directory holds; `ill` says when the loss is not a number."""
+  mesh, batches = sharding.make_mesh(-1, 1), batches or _Batches()
   net = Net(params=jax.device_put(jnp.zeros(()), sharding.replicated(mesh)))
   state = jax.device_put(TrainState.create(net=net), sharding.replicated(mesh))
 
@@ -94,24 +111,29 @@ def _fit(directory: pathlib.Path, ill, rollbacks=0, roots=None, writers=(), **mo
     params = state.nets['net'].params + jnp.mean(batch['x'])
     value = jnp.where(ill(batches), jnp.nan, params)
     net = state.nets['net'].replace(params=params)
-    return TrainState(state.step + 1, {'net': net}), {'gan/loss': value}
+    row = metrics(value) if metrics else {'gan/loss': value}
+    return TrainState(state.step + 1, {'net': net}), row
 
   with Checkpoints(directory, 'gan', 3) as checkpoints:
-    state = train.fit(
-      'gan',
-      state,
-      step,
-      batches,
-      checkpoints,
+    job = train.Job(
+      stage='gan',
+      step=step,
+      batches=batches,
+      checkpoints=checkpoints,
+      started_from={},
       steps=8,
-      save_every=2,
-      **({'log_every': 1} | more),
+      **({'log_every': 1, 'save_every': 2} | more),
       root=jax.random.key(0),
       mesh=mesh,
       writers=writers,
       watch=_watch(),
       rollbacks=rollbacks,
     )
+    attempt = 0
+    if found := checkpoints.restore(_like(state)):
+      state, about = found
+      attempt = train.go_on_from(about, batches, job.watch)
+    state = train.fit(job, state, attempt)
   return state, batches.seen
 
 
@@ -131,6 +153,96 @@ def test_a_run_that_stays_ill_stops(tmp_path):
   always = lambda batches: batches.seen[-1] == 5
   with pytest.raises(guards.Unhealthy, match='step 6'):
     _fit(tmp_path, always, rollbacks=2)
+
+
+class Killed(BaseException):
+  """Not an Exception, so that nothing on the way catches it."""
+
+
+def test_a_rollback_survives_a_kill(tmp_path):
+  """Killed after it, the run goes on with the codes and noise of its second attempt."""
+  once = lambda batches: batches.seen.count(5) == 1 and batches.seen[-1] == 5
+  expected, roots = [], []
+  _fit(tmp_path / 'whole', once, rollbacks=1, roots=expected)
+
+  def kill(batches):
+    if batches.seen[-1] == 7:
+      raise Killed
+    return once(batches)
+
+  with pytest.raises(Killed):
+    _fit(tmp_path / 'killed', kill, rollbacks=1)
+  always = lambda batches: True
+  with pytest.raises(guards.Unhealthy, match='step 7'):  # the one rollback there was is spent
+    _fit(tmp_path / 'killed', always, rollbacks=1)
+  _fit(tmp_path / 'killed', lambda batches: False, rollbacks=1, roots=roots)
+  assert roots == expected[-2:]
+
+
+def test_a_guard_counts_on_over_a_resume():
+  watch, resumed = _watch(), _watch()
+  for step in (10, 20):
+    _write(watch, step, diversity=0.001)
+  resumed.set_state(json.loads(json.dumps(watch.get_state())))
+  with pytest.raises(guards.Unhealthy, match='since step 10'):
+    _write(resumed, 30, diversity=0.001)
+
+
+def _saved(directory):
+  return checkpoint.steps(directory, 'gan')
+
+
+def test_what_is_not_finite_is_not_saved_between_two_rows_either(tmp_path):
+  rare = lambda batches: batches.seen[-1] == 3  # step 4 is saved, and no row is due before 8
+  with pytest.raises(guards.Unhealthy, match=r'step 4: gan/loss not finite'):
+    _fit(tmp_path, rare, log_every=8)
+  assert _saved(tmp_path) == [2]
+
+
+def test_a_state_that_is_not_finite_is_not_saved_however_fine_the_loss(tmp_path):
+  class Batches(_Batches):
+    def __next__(self):
+      batch = super().__next__()
+      return batch | {'x': batch['x'] + (np.inf if self.position == 4 else 0)}
+
+  healthy = lambda batches: False
+  step = lambda loss: {'gan/loss': 0.0}
+  with pytest.raises(guards.Unhealthy, match=r"step 4: .*'net'.*params.* not finite, on the clips"):
+    _fit(tmp_path, healthy, batches=Batches(), metrics=step)
+  assert _saved(tmp_path) == [2]
+
+
+def test_a_save_between_two_rows_adds_none(tmp_path):
+  rows = _Rows()
+  _fit(tmp_path, lambda batches: False, writers=[rows], log_every=5, save_every=2)
+  assert sorted(rows) == [5, 8]
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_what_was_trained_and_the_run_goes_on_from_there(
+  tmp_path, monkeypatch, number
+):
+  monkeypatch.setattr(interrupts, '_told', None)
+  before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+  for each in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(each, interrupts._come)
+
+  def stop(batches):
+    if batches.seen[-1] == 4:
+      os.kill(os.getpid(), number)
+    return False
+
+  try:
+    with pytest.raises(interrupts.Interrupted) as stopped:
+      _fit(tmp_path, stop)
+  finally:
+    for each, handler in zip((signal.SIGTERM, signal.SIGINT), before):
+      signal.signal(each, handler)
+  assert stopped.value.code == 128 + number
+  assert _saved(tmp_path)[-1] == 5
+  monkeypatch.setattr(interrupts, '_told', None)
+  state, seen = _fit(tmp_path, lambda batches: False)
+  assert seen == [5, 6, 7] and float(state.nets['net'].params) == sum(range(8))
 
 
 def test_without_a_checkpoint_there_is_no_way_back(tmp_path):

@@ -1,13 +1,16 @@
 """The main job on the smallest configuration: what it leaves behind, and that it can be resumed."""
 
 import dataclasses
+import functools
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import config, guards, results, run, trained, writer
+from hgdt_jax import checkpoint, config, guards, results, run, sharding, trained, writer
+from hgdt_jax import workdir as workdirs
 from input_pipeline import Batches
 
 
@@ -77,7 +80,11 @@ def weights(finished, model, one_device):
   """What each stage of the finished run hands on."""
   with one_device() as mesh:
     stages = model.cfg.stages
-    return {s: trained.stage_weights(finished, model.cfg, s, mesh) for s in stages}
+    return {
+      stage: trained.stage_weights(finished, model.cfg, stage, mesh, names)
+      for stage, names in trained._TRAINS.items()
+      if stage in stages
+    }
 
 
 def test_stages_hand_over_their_averages(model, weights):
@@ -239,8 +246,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, ba
   assert rows[0] == rows[1]
   weights = []
   for workdir in (uninterrupted, tmp_path):
-    cfg = trained.read_config(workdir)
-    weights.append(trained.stage_weights(workdir, cfg, 'aligner', run._check_devices(cfg)))
+    cfg = workdirs.read_config(workdir)
+    weights.append(
+      trained.stage_weights(
+        workdir, cfg, 'aligner', run._check_devices(cfg), ('denoiser', 'bridge', 'generator')
+      )
+    )
   jax.tree.map(np.testing.assert_array_equal, *weights)
 
 
@@ -268,10 +279,10 @@ def test_tau_is_chosen_by_the_drafts_once(tiny_dict, tmp_path, one_device, monke
   with one_device():
     run.main(tiny_dict, tmp_path)
     said = capsys.readouterr().out
-    chosen = trained.read_config(tmp_path).hybrid.tau
+    chosen = workdirs.read_config(tmp_path).hybrid.tau
     assert chosen in (0.3, 0.7) and f'config.hybrid.tau={chosen} chosen' in said
     run.main(tiny_dict, tmp_path)  # the same command: nothing is chosen anew
-  assert trained.read_config(tmp_path).hybrid.tau == chosen
+  assert workdirs.read_config(tmp_path).hybrid.tau == chosen
   assert 'config.hybrid.tau' not in capsys.readouterr().out
 
 
@@ -296,3 +307,86 @@ def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device)
   with one_device():
     run.main(tiny_dict, tmp_path)
     assert trained.Trained.load(tmp_path).methods == ('gan',)
+
+
+def _copied(finished, workdir):
+  ignored = shutil.ignore_patterns('samples', 'report', 'xla_cache')
+  return shutil.copytree(finished, workdir, ignore=ignored)
+
+
+def test_a_stage_counts_when_its_last_step_is_saved(finished, tmp_path, one_device, capsys):
+  """Until then samples are of the stage before, or there are none."""
+  run_of = _copied(finished, tmp_path / 'run')
+  shutil.rmtree(run_of / 'checkpoints' / 'fewstep')
+  draw = lambda model: model.draw('hybrid', LABELS, 0, steps=2, tau=0.5)
+  with one_device():
+    joint = draw(trained.Trained.load(run_of, 'hybrid'))
+    assert 'not done' not in capsys.readouterr().out
+    shutil.rmtree(run_of / 'checkpoints' / 'joint')
+    (run_of / 'checkpoints' / 'joint').mkdir()  # it begins
+    aligner = draw(trained.Trained.load(run_of, 'hybrid'))
+    said = capsys.readouterr().out
+    assert 'stage joint is not done (step 0 of 2): drawn with what the stages before it' in said
+    assert (aligner != joint).any()
+    shutil.copytree(finished / 'checkpoints' / 'joint' / '2', run_of / 'checkpoints/joint/1')
+    np.testing.assert_array_equal(draw(trained.Trained.load(run_of, 'hybrid')), aligner)
+    assert 'joint is not done (step 1 of 2)' in capsys.readouterr().out
+    shutil.rmtree(run_of / 'checkpoints' / 'diffusion')
+    with pytest.raises(ValueError, match=r'needs stage diffusion, .* is 0 of 6.*Until then gan'):
+      trained.Trained.load(run_of, 'hybrid')
+    assert trained.Trained.load(run_of, 'gan').methods[0] == 'gan'
+
+
+def test_samples_restore_what_they_are_drawn_with_and_nothing_else(
+  finished, one_device, monkeypatch
+):
+  restored, restore = [], checkpoint.restore_part
+
+  def record(workdir, stage, step, like):
+    restored.extend((stage, name, *kinds) for name, kinds in like['nets'].items())
+    return restore(workdir, stage, step, like)
+
+  monkeypatch.setattr(checkpoint, 'restore_part', record)
+  wanted = {
+    'gan': [('gan', 'generator', 'ema')],
+    'diffusion': [('diffusion', 'denoiser', 'ema')],
+    'hybrid': [('joint', 'generator', 'ema'), ('joint', 'denoiser', 'ema')],
+    'hybrid_fewstep': [('fewstep', 'denoiser', 'ema'), ('joint', 'generator', 'ema')],
+  }
+  with one_device():
+    for method, of in wanted.items():
+      restored.clear()
+      trained.Trained.load(finished, method)
+      assert sorted(restored) == sorted(of)
+
+
+def test_samples_are_sharded_like_training(finished, tmp_path, monkeypatch):
+  """A model that needed its parameters split to be trained has to be sampled so."""
+  monkeypatch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
+  run_of = _copied(finished, tmp_path / 'run')
+  content = json.loads((run_of / 'config.json').read_text())
+  content['config']['mesh'] = {'data': 2, 'fsdp': 4}
+  (run_of / 'config.json').write_text(json.dumps(content))
+  model = trained.Trained.load(run_of, 'gan')
+  assert dict(model.mesh.shape) == {'data': 2, 'fsdp': 4}
+  leaves = jax.tree.leaves(model.weights['gan'])
+  assert any('fsdp' in leaf.sharding.spec for leaf in leaves)
+  content['config']['mesh'] = {'data': 4, 'fsdp': 4}  # trained on twice the devices
+  (run_of / 'config.json').write_text(json.dumps(content))
+  assert dict(trained.Trained.load(run_of, 'gan').mesh.shape) == {'data': 2, 'fsdp': 4}
+
+
+def test_samples_replace_those_of_an_earlier_call_and_nothing_else(finished, tmp_path, one_device):
+  sample = functools.partial(run.sample, finished, tmp_path / 'out', method='gan')
+  with one_device():
+    sample(num=5)
+    sample(num=2)
+    assert sorted(p.name for p in tmp_path.rglob('*')) == ['clip_0000.mp4', 'clip_0001.mp4', 'out']
+    sample(num=2, clip_format='png')
+    assert {p.suffix for p in (tmp_path / 'out').iterdir()} == {''}
+    (tmp_path / 'out' / 'thesis.tex').write_text('')
+    with pytest.raises(
+      ValueError, match=r'out is to be replaced as a whole, and holds thesis\.tex'
+    ):
+      sample(num=2)
+  assert (tmp_path / 'out' / 'thesis.tex').exists()

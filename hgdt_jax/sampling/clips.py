@@ -12,6 +12,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -25,6 +26,7 @@ STRIP_LAYOUT = 'hgdt_strip'  # PNG text: how to cut a film strip into clips agai
 _GUTTER = 2  # pixels between clips and frames
 _GUTTER_GREY = 255
 # Numbers of H.264 (and of ffmpeg): what is not tagged a player guesses, and Chromium guesses wrong.
+_OWN_NAME = re.compile(r'clip_\d{4,}(\.mp4|\.gif)?')
 _RGB_MATRIX, _BT709, _SRGB_TRANSFER = 0, 1, 13
 
 
@@ -68,6 +70,36 @@ def write_clips(
     write(clip, path, fps)
     paths.append(path)
   return paths
+
+
+def replace_clips(
+  clips: Iterable[np.ndarray], directory: str | os.PathLike, fps: float = 8, format: str = 'mp4'
+) -> None:
+  """Writes clips as all that `directory` holds: once they stand, those of an earlier call go.
+
+  Raises:
+    ValueError: as `write_clips`; and as `refuse_foreign`.
+  """
+  refuse_foreign(directory)
+  with _replaced(pathlib.Path(directory).resolve()) as part:
+    write_clips(clips, part, fps, format)
+
+
+def refuse_foreign(directory: str | os.PathLike) -> None:
+  """Refuses to replace a folder that holds anything but clips that `write_clips` wrote.
+
+  Raises:
+    ValueError: it does, or is a file.
+  """
+  directory = pathlib.Path(directory)
+  if directory.exists() and not directory.is_dir():
+    raise ValueError(f'{directory} is a file; name a folder for the clips')
+  others = directory.iterdir() if directory.is_dir() else ()
+  if other := next((path.name for path in others if not _OWN_NAME.fullmatch(path.name)), None):
+    raise ValueError(
+      f'{directory} is to be replaced as a whole, and holds {other}, which is no clip drawn here; '
+      'name another folder'
+    )
 
 
 def write_mp4(

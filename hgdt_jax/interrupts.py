@@ -1,0 +1,84 @@
+"""SIGTERM and Ctrl-C: raised at once, but where something is not to be left half-done.
+
+Of verbs: a library installs no handlers, and where none is installed nothing here does anything.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+
+class Interrupted(BaseException):
+  """A signal asks the run to end. No `Exception`: what mends errors must not swallow it.
+
+  Attributes:
+    signal: its name.
+    code: the exit code, 128 and its number, by which a scheduler sees that the run is not done.
+  """
+
+  def __init__(self, number: int):
+    super().__init__(signal.Signals(number).name)
+    self.signal, self.code = signal.Signals(number).name, 128 + number
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_holds = 0  # how many `held` are around what runs
+_told: int | None = None  # the signal that came
+
+
+def install(say: Callable[[Interrupted], None]) -> None:
+  """From here on a signal ends this process with its code, after `say`."""
+  if multiprocessing.parent_process():  # a loader's worker: its parent ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return
+  for number in _SIGNALS:
+    signal.signal(number, _come)
+  told_before = sys.excepthook
+
+  def end(kind, error, trace):
+    if not isinstance(error, Interrupted):
+      told_before(kind, error, trace)
+      return
+    say(error)
+    sys.stdout.flush()
+    os._exit(error.code)  # threads that read ahead, and other processes, are not waited for
+
+  sys.excepthook = end
+
+
+def uninstall() -> None:
+  """All is written: a signal only ends the process sooner."""
+  for number in _SIGNALS:
+    signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[Callable[[], bool]]:
+  """Within, a signal only makes what is yielded say True; it is raised at the end."""
+  global _holds
+  _holds += 1
+  try:
+    yield lambda: _told is not None
+  finally:
+    _holds -= 1
+  if _told is not None and not _holds:
+    raise Interrupted(_told)
+
+
+def tell() -> None:
+  """As if a signal had come: it came to another process of the run."""
+  global _told
+  _told = _told or signal.SIGTERM
+
+
+def _come(number, frame):
+  global _told
+  del frame
+  again, _told = _told is not None, _told or number
+  if not again and not _holds:
+    raise Interrupted(number)
+  if again and number == signal.SIGINT:  # Ctrl-C twice: the next start clears what is half-done
+    os._exit(128 + number)

@@ -1,0 +1,164 @@
+"""The workdir of a run: its config.json, what may change in it, and which stages are done."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+
+import jax
+
+from configs import base
+from hgdt_jax import checkpoint, config
+
+CONFIG_FILE = 'config.json'
+FORMAT = (
+  2  # 1: hgdt_jax 0.1, whose checkpoints say neither what they are of nor that they are whole
+)
+
+# A resumed run may ask for more or other of these; all else decides what is trained.
+_MAY_CHANGE = (
+  *('config.log_every', 'config.stages', 'config.mesh', 'config.checkpoint', 'config.evaluation'),
+  'config.guard',
+  *('config.data.path', 'config.data.workers', 'config.data.fps'),
+  *('config.hybrid.steps', 'config.hybrid.sampler', 'config.hybrid.spacing'),
+  *(f'config.{stage}.steps' for stage in config.STAGES),
+)
+
+
+def read_config(workdir: pathlib.Path) -> config.Config:
+  """The resolved configuration a workdir was trained with.
+
+  Fields that did not exist when it was written have their defaults.
+
+  Raises:
+    FileNotFoundError: there is no config.json.
+    ValueError: it is not one, or of a later version.
+  """
+  given = _read(workdir)['config']
+  return config.build(config.Config, given, defaults=base.get_config().to_dict())
+
+
+def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
+  """Writes config.json, or refuses a workdir that cannot be gone on with.
+
+  A tau that was chosen before, if it was, takes the place of 'auto'.
+
+  Raises:
+    ValueError: another configuration or an older version trained what is there, or a stage started
+      from another step of a stage before it than there would be.
+  """
+  path = workdir / CONFIG_FILE
+  if path.exists():
+    _refuse_other_format(workdir)
+    before = read_config(workdir)
+    if cfg.hybrid.tau == config.AUTO:
+      cfg = with_tau(cfg, before.hybrid.tau)
+    _refuse_other(dataclasses.asdict(before), dataclasses.asdict(cfg), path)
+    refuse_stale(cfg, workdir)
+  write_config(cfg, workdir)
+
+
+def write_config(cfg: config.Config, workdir: pathlib.Path) -> None:
+  content = {
+    'config': config.as_dict(cfg),
+    'versions': versions(),
+    'seed': cfg.seed,
+    'format': FORMAT,
+  }
+  part = workdir / f'.{CONFIG_FILE}.part'
+  part.write_text(json.dumps(content, indent=2) + '\n')
+  part.replace(workdir / CONFIG_FILE)
+
+
+def with_tau(cfg: config.Config, tau) -> config.Config:
+  return dataclasses.replace(cfg, hybrid=dataclasses.replace(cfg.hybrid, tau=tau))
+
+
+def versions() -> dict[str, str]:
+  packages = ('hgdt_jax', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+  return {name: importlib.metadata.version(name) for name in packages}
+
+
+def last_step(workdir: pathlib.Path, stage: str) -> int:
+  """Of a stage's checkpoints; 0 where there is none."""
+  return max(checkpoint.steps(workdir, stage), default=0)
+
+
+def is_done(cfg: config.Config, workdir: pathlib.Path, stage: str) -> bool:
+  """Whether the stage's last step is saved: before that it has nothing to hand on."""
+  return last_step(workdir, stage) >= getattr(cfg, stage).steps
+
+
+def use_compile_cache(workdir: pathlib.Path) -> None:
+  """What was compiled for this workdir is not compiled again, if it can be written to."""
+  if not jax.config.jax_compilation_cache_dir and os.access(workdir, os.W_OK):
+    jax.config.update('jax_compilation_cache_dir', str((workdir / 'xla_cache').resolve()))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+
+
+def refuse_stale(cfg: config.Config, workdir: pathlib.Path) -> None:
+  """Refuses a stage that started from another step of a stage before it than stands there now.
+
+  Raises:
+    ValueError: says which, and what to do.
+  """
+  for stage in cfg.stages:
+    if not (last := last_step(workdir, stage)):
+      continue
+    for before, step in checkpoint.about(workdir, stage, last)['started_from'].items():
+      now = max(getattr(cfg, before).steps, last_step(workdir, before))
+      if before in cfg.stages and step != now:
+        raise ValueError(
+          f'stage {stage} in {workdir} started from step {step} of stage {before}, which is to '
+          f'have {now}: remove {checkpoint.folder(workdir, stage)} to train it anew, or go back '
+          f'to config.{before}.steps={step}'
+        )
+
+
+def _read(workdir):
+  path = pathlib.Path(workdir) / CONFIG_FILE
+  if not path.exists():
+    raise FileNotFoundError(f'{path} is missing: {workdir} is not the --workdir of a run')
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+    found = int(content.get('format', 1))
+  except (ValueError, AttributeError, TypeError) as error:
+    raise ValueError(f'{path} is damaged ({error}); put back a copy of it') from error
+  if found > FORMAT or not isinstance(content.get('config'), dict):
+    raise ValueError(
+      f'{path} has format {found} and was written by hgdt_jax {_version_of(content)}; this version '
+      f'reads formats up to {FORMAT}'
+    )
+  return content
+
+
+def _refuse_other_format(workdir):
+  content = _read(workdir)
+  if content.get('format', 1) != FORMAT:
+    raise ValueError(
+      f'{workdir} was begun by hgdt_jax {_version_of(content)}, whose checkpoints do not say what '
+      'they started from or whether they are whole: this version samples from it; train on with '
+      'that one, or choose another --workdir'
+    )
+
+
+def _version_of(content):
+  return content.get('versions', {}).get('hgdt_jax', '0.1')
+
+
+def _refuse_other(old, new, path):
+  for name, was, now in _differences(old, new, 'config'):
+    if name not in _MAY_CHANGE and name.rsplit('.', 1)[0] not in _MAY_CHANGE:
+      raise ValueError(
+        f'{name} is {now!r}, but {path} was trained with {was!r}; '
+        'set it back to go on, or choose another --workdir'
+      )
+
+
+def _differences(old, new, path):
+  for name in new:
+    if isinstance(new[name], dict):
+      yield from _differences(old[name], new[name], f'{path}.{name}')
+    elif json.dumps(old[name]) != json.dumps(new[name]):
+      yield f'{path}.{name}', old[name], new[name]

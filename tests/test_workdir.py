@@ -1,0 +1,144 @@
+"""The workdir of a run: what may change, what is refused, and that old ones still are of use."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+
+from configs import base
+from hgdt_jax import checkpoint, config, run, trained, workdir
+
+OLD = pathlib.Path(__file__).parent / 'workdirs' / 'format_1.tar.xz'
+
+
+@pytest.fixture
+def old(tmp_path):
+  """A workdir that hgdt_jax 0.1.0 trained."""
+  with tarfile.open(OLD) as archive:
+    archive.extractall(tmp_path / 'old', filter='data')
+  return tmp_path / 'old'
+
+
+def _files(path):
+  return {f.relative_to(path): f.stat().st_mtime_ns for f in path.rglob('*') if f.is_file()}
+
+
+def test_a_workdir_of_format_1_is_sampled_and_not_written_to(old, one_device):
+  before = _files(old)
+  with one_device():
+    model = trained.Trained.load(old)
+    assert model.methods == ('gan', 'diffusion_frames', 'diffusion', 'hybrid')
+    drawn = model.draw('hybrid', np.zeros(8, int), 0, steps=1, tau=0.5)
+  assert drawn.shape == (8, 4, 16, 16, 3) and drawn.std() > 0
+  assert _files(old) == before
+
+
+def test_a_workdir_of_format_1_is_not_trained_on(old, one_device):
+  given = config.as_dict(workdir.read_config(old))
+  before = _files(old / 'checkpoints')
+  with one_device(), pytest.raises(ValueError, match=r'begun by hgdt_jax 0\.1.*train on with that'):
+    run.main(given, old)
+  assert _files(old / 'checkpoints') == before
+
+
+def _without(content, path):
+  *sections, name = path
+  at = content['config']
+  for section in sections:
+    at = at[section]
+  del at[name]
+
+
+def _paths(kind=config.Config, path=()):
+  for field in dataclasses.fields(kind):
+    yield (*path, field.name)
+    if dataclasses.is_dataclass(field.type):
+      yield from _paths(field.type, (*path, field.name))
+
+
+def test_a_config_from_before_any_field_or_section_reads_with_its_default(finished, tmp_path):
+  whole = json.loads((finished / 'config.json').read_text())
+  defaults = config.as_dict(config.build(config.Config, base.get_config().to_dict()))
+  for path in _paths():
+    content = json.loads(json.dumps(whole))
+    _without(content, path)
+    (tmp_path / 'config.json').write_text(json.dumps(content))
+    try:
+      found = config.as_dict(workdir.read_config(tmp_path))
+    except ValueError:  # the default does not go with what is so small: that is told as always
+      continue
+    default, others = defaults, config.as_dict(workdir.read_config(finished))
+    for name in path:
+      found, default = found[name], default[name]
+    assert found == default, path
+    assert others
+
+
+def test_a_run_of_last_week_is_sampled(finished, tmp_path, one_device):
+  """From before the fields of first frames existed, for one."""
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  content = json.loads((tmp_path / 'run' / 'config.json').read_text())
+  for name in ('image_weight', 'ema_decay'):
+    del content['config']['gan'][name]
+  (tmp_path / 'run' / 'config.json').write_text(json.dumps(content))
+  with one_device():
+    drawn = [
+      trained.Trained.load(path, 'gan').draw('gan', np.zeros(8, int), 0, steps=0, tau=0.0)
+      for path in (finished, tmp_path / 'run')
+    ]
+  np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.parametrize(
+  'content, says',
+  [
+    ('', 'damaged'),
+    ('{"config": {"seed"', 'damaged'),
+    ('[1]', 'damaged'),
+    ('{"format": 99, "versions": {"hgdt_jax": "9.1"}, "config": {}}', r'format 99.*hgdt_jax 9\.1'),
+  ],
+)
+def test_a_config_that_cannot_be_read_is_told(tmp_path, content, says):
+  (tmp_path / 'config.json').write_text(content)
+  with pytest.raises(ValueError, match=f'config.json.*{says}'):
+    workdir.read_config(tmp_path)
+
+
+def _changed(given, **sections):
+  return given | {name: given[name] | fields for name, fields in sections.items()}
+
+
+def test_a_stage_that_started_from_another_step_is_refused_before_anything_is_trained(
+  finished, tmp_path, smallest, one_device
+):
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  more = _changed(smallest(), gan={'steps': 3})
+  message = (
+    r'stage aligner .* started from step 2 of stage gan, which is to have 3: remove .*aligner'
+  )
+  before = _files(tmp_path / 'run' / 'checkpoints')
+  with one_device(), pytest.raises(ValueError, match=message):
+    run.main(more, tmp_path / 'run')
+  assert _files(tmp_path / 'run' / 'checkpoints') == before
+  assert workdir.read_config(tmp_path / 'run').gan.steps == 2
+
+
+def test_each_checkpoint_says_what_it_started_from(finished):
+  def of(stage):
+    return checkpoint.about(finished, stage, workdir.last_step(finished, stage))['started_from']
+
+  assert of('gan') == of('diffusion') == {}
+  assert of('aligner') == {'gan': 2, 'diffusion': 6}
+  assert of('joint') == {'gan': 2, 'aligner': 2}
+  assert of('fewstep') == {'joint': 2}
+
+
+def test_what_trains_nothing_may_change(finished, tmp_path, smallest):
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  given = _changed(smallest(), hybrid=dict(steps=2, sampler='heun', spacing='uniform_logsnr'))
+  workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+  assert workdir.read_config(tmp_path / 'run').hybrid.sampler == 'heun'
