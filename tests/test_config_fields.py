@@ -129,7 +129,7 @@ def test_fields_that_may_be_0(tiny_dict, path):
 _VERB_FOR_EACH = """
 import gc, json, os, runpy, signal, sys, tempfile, warnings
 warnings.simplefilter('ignore')  # jax on forks; nothing has started a thread yet
-import hgdt_jax.run
+import hgdt_jax.cli, hgdt_jax.run
 gc.freeze()
 for arguments in json.load(sys.stdin):
   with tempfile.TemporaryFile() as said:
