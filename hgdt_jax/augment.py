@@ -7,6 +7,7 @@ motion, nor the generator learn it as such.
 import jax
 import jax.numpy as jnp
 
+MODES = ('none', 'fixed', 'adaptive')  # how the probability of a change is set
 MOST = 0.8  # the highest adapted probability; above it augmentations leak (ADA, sec. 2.2)
 FRAMES = 500_000  # shown while the adapted probability goes from 0 to 1 (ADA, sec. 3)
 

@@ -1,373 +1,259 @@
-"""The configuration's schema: frozen dataclasses, built and checked before a device is touched.
+"""The configuration's sections: frozen dataclasses, checked before a device is touched.
 
-The meaning of every field stands once, in `configs/base.py`. Sections check themselves; errors
-carry the path of the field, as it is spelt on the command line.
+The meaning of every field stands once, in `configs/base.py`; here stands what it may be. Choices
+are those of the modules that act on them.
 """
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
-from typing import Any, get_args
+import operator
+from typing import Annotated
+
+from hgdt_jax import augment, guards
+from hgdt_jax.diffusion import noise, parameterization, samplers, schedules, spacing, training
+from hgdt_jax.losses import adversarial
+from hgdt_jax.metrics import random_features, table
+from hgdt_jax.models import generator, layers
+from hgdt_jax.sampling import METHODS
+from hgdt_jax.schema import Between, Inside, Length, OneOf, build
+from input_pipeline import SOURCES
+from input_pipeline.sampling import SHORT
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
+__all__ = ['AUTO', 'LEAST_SCORED', 'METHODS', 'STAGES', 'Config', 'as_dict', 'build']
+
 STAGES = ('gan', 'diffusion', 'aligner', 'joint', 'fewstep')
-METHODS = ('gan', 'diffusion_frames', 'diffusion', 'hybrid', 'hybrid_fewstep')
 LEAST_SCORED = 4  # clips, for recall among three neighbours
 AUTO = 'auto'  # hybrid.tau that a two-sample test is to choose
-SAMPLERS = ('ddpm', 'ddim', 'dpmpp_2m', 'dpmpp_2m_sde', 'heun', 'euler')
+_LEAST_FRAMES, _LEAST_SIZE, _ = random_features.SMALLEST  # of clips that can be scored
+_MOST_SIZE = 4096  # pixels a side: the frames of one batch would fill a host
 
-
-def build(cls, given: Mapping[str, Any], path: str = 'config'):
-  """Nested mapping -> frozen dataclass.
-
-  Raises:
-    ValueError: an unknown, missing, wrongly typed or impossible field; names its path.
-  """
-  fields = {f.name: f.type for f in dataclasses.fields(cls)}
-  _same_names(given, fields, path)
-  kwargs = {}
-  for name, kind in fields.items():
-    value, where = given[name], f'{path}.{name}'
-    if dataclasses.is_dataclass(kind):
-      if not isinstance(value, Mapping):
-        raise ValueError(f'{where}={value!r}: want a section, with {_names(kind)}')
-      kwargs[name] = build(kind, value, where)
-    else:
-      kwargs[name] = _typed(kind, value, where)
-  section = cls(**kwargs)
-  for problem in getattr(section, 'problems', tuple)():
-    raise ValueError(f'{path}.{problem}')
-  return section
-
-
-def _same_names(given, fields, path):
-  if unknown := sorted(set(given) - set(fields)):
-    raise ValueError(f'{path}.{unknown[0]}: no such field; there are {", ".join(sorted(fields))}')
-  if missing := sorted(set(fields) - set(given)):
-    raise ValueError(f'{path}.{missing[0]}: missing')
-
-
-def _names(cls):
-  return ', '.join(f.name for f in dataclasses.fields(cls))
-
-
-def _typed(kind, value, where):
-  """`value` as `kind`; ints pass for floats, lists for tuples (JSON has no tuples)."""
-  whole = isinstance(value, int) and not isinstance(value, bool)
-  if whole and float in (kind, *get_args(kind)):
-    return float(value)
-  if kind is tuple and isinstance(value, (list, tuple)):
-    return tuple(value)
-  if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-    raise ValueError(f'{where}={value!r}: want {getattr(kind, "__name__", kind)}')
-  return value
-
-
-def _at_least(low, section, *names):
-  """Problems of fields that lie below `low`."""
-  for name in names:
-    if getattr(section, name) < low:
-      yield f'{name}={getattr(section, name)}: must be at least {low}'
-
-
-def _above_0(section, *names):
-  for name in names:
-    if getattr(section, name) <= 0:
-      yield f'{name}={getattr(section, name)}: must be above 0'
-
-
-def _one_of(choices, section, *names):
-  for name in names:
-    if getattr(section, name) not in choices:
-      yield f'{name}={getattr(section, name)!r}: want one of {", ".join(map(str, choices))}'
-
-
-def _between(low, high, section, *names):
-  for name in names:
-    if not low <= getattr(section, name) <= high:
-      yield f'{name}={getattr(section, name)}: want {low} to {high}'
+# What fields have in common. Upper bounds are where a value can only be a mistake, or no machine
+# could hold what it asks for.
+Steps = Annotated[int, Between(1, 10**8)]  # a year of three a second
+Clips = Annotated[int, Between(1, 10**8)]  # the order of so many takes 800 MB
+Scored = Annotated[int, Between(1, 10**6)]  # held in memory: 200 GB at 16 x 64 x 64
+Batch = Annotated[int, Between(1, 2**16)]
+Frames = Annotated[int, Between(1, 4096)]  # attention compares each with each
+Evaluations = Annotated[int, Between(1, 1000)]  # of a network, for one clip: DDPM's own number
+Count = Annotated[int, Between(0, 1000)]
+Width = Annotated[int, Between(2, 2**14)]  # a 3x3 kernel of the last is 10 GB; halves are taken
+Codes = Annotated[int, Between(1, 2**14)]
+Size = Annotated[int, Between(0, _MOST_SIZE)]  # of maps; 0: none
+Patch = Annotated[int, OneOf((1, 2, 4))]
+CriticPatch = Annotated[int, OneOf((1, 2, 4, 8))]
+Convolution = Annotated[str, OneOf(layers.CONVOLUTIONS)]
+Devices = Annotated[int, Between(-1, 10**6)]
+Rate = Annotated[float, Inside(0, 1)]  # of learning: Adam moves a parameter by it each step
+RateOrNone = Annotated[float, Between(0, 0.99)]
+Weight = Annotated[float, Between(0, 10**6)]  # more would drown what it is added to
+Share = Annotated[float, Between(0, 1)]
+PartialShare = Annotated[float, Between(0, 0.99)]  # something has to be left
+Decay = Annotated[float, Between(0, 0.99999)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-  source: str
+  source: Annotated[str, OneOf(SOURCES)]
   path: str
-  frames: int
-  size: int
-  batch: int
-  clips: int
-  stride: int
-  target_fps: float
-  windows: int
-  short: str
+  frames: Annotated[int, Between(_LEAST_FRAMES, 4096)]
+  size: Annotated[int, Between(_LEAST_SIZE, _MOST_SIZE)]
+  batch: Batch
+  clips: Annotated[int, Between(LEAST_SCORED, 10**8)]
+  stride: Annotated[int, Between(1, 10**4)]  # minutes from frame to frame
+  target_fps: Annotated[float, Between(0, 1000)]
+  windows: Annotated[int, Between(0, 10**6)]
+  short: Annotated[str, OneOf(SHORT)]
   labels: str
-  max_bad: float
-  test_share: float
+  max_bad: Share
+  test_share: PartialShare
   flip: bool
-  jitter: float
-  classes: int
-  workers: int
-  fps: float
+  jitter: PartialShare
+  classes: Annotated[int, Between(-1, 10**5)]  # ImageNet has 22 thousand
+  workers: Count
+  fps: Annotated[float, Between(0.1, 1000)]  # containers count frames by 1/1001 of a second
 
   def problems(self):
-    yield from _at_least(1, self, 'batch', 'stride', 'clips')
-    yield from _at_least(2, self, 'frames')
-    yield from _at_least(8, self, 'size')
-    yield from _at_least(0, self, 'workers', 'target_fps', 'windows')
-    yield from _at_least(-1, self, 'classes')
-    yield from _between(0.0, 1.0, self, 'test_share', 'max_bad')
-    yield from _one_of(('drop', 'loop', 'pad'), self, 'short')
     if self.size & (self.size - 1):
       yield f'size={self.size}: must be a power of two'
+    if self.target_fps and self.stride != 1:
+      yield f'target_fps={self.target_fps}: stride is {self.stride}; want one of them only'
 
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  data: int
-  fsdp: int
+  data: Devices
+  fsdp: Devices
+
+  def problems(self):
+    for name in ('data', 'fsdp'):
+      if getattr(self, name) == 0:
+        yield f'{name}=0: want a number of devices, or -1 for all that are left over'
+    if self.data == self.fsdp == -1:
+      yield 'fsdp=-1: data is -1 too; only one can be what the other leaves over'
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-  every: int
-  keep: int
-
-  def problems(self):
-    yield from _at_least(1, self, 'every', 'keep')
+  every: Steps
+  keep: Annotated[int, Between(1, 1000)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
-  width: int
-  max_width: int
-  patch: int
-  latent_size: int
-  content_size: int
-  motion_size: int
-  motion: str
-  motion_interval: int
-
-  def problems(self):
-    yield from _at_least(1, self, 'width', 'max_width', 'latent_size', 'content_size')
-    yield from _at_least(1, self, 'motion_interval')
-    yield from _one_of(('gru', 'continuous'), self, 'motion')
-    yield from _one_of((1, 2, 4), self, 'patch')
+  width: Width
+  max_width: Width
+  patch: Patch
+  latent_size: Annotated[int, Between(4, 2**14)]  # half is motion, half of that its waves
+  content_size: Codes
+  motion_size: Codes
+  motion: Annotated[str, OneOf(generator.MOTIONS)]
+  motion_interval: Frames
 
 
 @dataclasses.dataclass(frozen=True)
 class Critic:
-  width: int
-  max_width: int
-  frame_patch: int
-  clip_patch: int
-  convolution: str
+  width: Width
+  max_width: Width
+  frame_patch: CriticPatch
+  clip_patch: CriticPatch
+  convolution: Convolution
   minibatch_stddev: bool
-  frames: int
+  frames: Frames
   spectral_norm: bool
-
-  def problems(self):
-    yield from _at_least(1, self, 'width', 'max_width', 'frames')
-    yield from _one_of((1, 2, 4, 8), self, 'frame_patch', 'clip_patch')
-    yield from _one_of(('factorised', 'full'), self, 'convolution')
 
 
 @dataclasses.dataclass(frozen=True)
 class Denoiser:
-  width: int
-  multipliers: tuple
-  blocks: int
-  patch: int
-  convolution: str
-  space_attention: int
-  time_attention: int
-  aligner_radius: float
+  width: Width
+  multipliers: Annotated[tuple[Annotated[int, Between(1, 64)], ...], Length(1, 12)]
+  blocks: Annotated[int, Between(1, 64)]
+  patch: Patch
+  convolution: Convolution
+  space_attention: Size
+  time_attention: Size
+  aligner_radius: Annotated[float, Between(0, _MOST_SIZE)]
   remat: bool
-
-  def problems(self):
-    yield from _at_least(1, self, 'width', 'blocks')
-    yield from _one_of((1, 2, 4), self, 'patch')
-    yield from _one_of(('factorised', 'full'), self, 'convolution')
-    if not self.multipliers or any(not isinstance(m, int) or m < 1 for m in self.multipliers):
-      yield f'multipliers={self.multipliers}: want one whole number from 1 a level'
 
 
 @dataclasses.dataclass(frozen=True)
 class Bridge:
-  width: int
-  max_width: int
-  patch: int
-
-  def problems(self):
-    yield from _at_least(1, self, 'width', 'max_width')
-    yield from _one_of((1, 2, 4), self, 'patch')
+  width: Width
+  max_width: Width
+  patch: Patch
 
 
 @dataclasses.dataclass(frozen=True)
 class Gan:
-  steps: int
-  learning_rate: float
-  objective: str
-  r1: float
-  r2: float
-  interpolation_penalty: float
-  penalty_rows: int
-  augment: str
-  augment_probability: float
-  augment_target: float
-  noise: float
-  image_share: float
-  image_weight: float
-  ema_decay: float
+  steps: Steps
+  learning_rate: Rate
+  objective: Annotated[str, OneOf(adversarial.OBJECTIVES)]
+  r1: Weight
+  r2: Weight
+  interpolation_penalty: Weight
+  penalty_rows: Batch
+  augment: Annotated[str, OneOf(augment.MODES)]
+  augment_probability: Share
+  augment_target: Share
+  noise: Share
+  image_share: Share
+  image_weight: Weight
+  ema_decay: Decay
 
   def problems(self):
-    penalties = ('r1', 'r2', 'interpolation_penalty')
-    yield from _at_least(1, self, 'steps', 'penalty_rows')
-    yield from _at_least(0.0, self, *penalties, 'image_weight')
-    yield from _between(0.0, 0.99999, self, 'ema_decay')
-    shares = ('augment_probability', 'augment_target', 'noise', 'image_share')
-    yield from _between(0.0, 1.0, self, *shares)
-    objectives = ('nonsaturating', 'hinge', 'least_squares', 'wasserstein', 'relativistic')
-    yield from _one_of(objectives, self, 'objective')
-    yield from _one_of(('none', 'fixed', 'adaptive'), self, 'augment')
-    if self.objective == 'wasserstein' and not any(getattr(self, name) for name in penalties):
-      yield f"objective='wasserstein': unbounded without one of {', '.join(penalties)}"
+    if self.objective == 'wasserstein' and not (self.r1 or self.r2 or self.interpolation_penalty):
+      yield "objective='wasserstein': unbounded without one of r1, r2, interpolation_penalty"
 
 
 @dataclasses.dataclass(frozen=True)
 class Diffusion:
-  steps: int
-  learning_rate: float
-  warmup: int
-  ema_decay: float
-  schedule: str
-  prediction: str
-  weight: str
-  times: str
-  low_noise_share: float
-  noise: str
-  frames_share: float
-  label_dropout: float
-
-  def problems(self):
-    yield from _at_least(1, self, 'steps')
-    yield from _at_least(0, self, 'warmup')
-    yield from _between(0.0, 0.99999, self, 'ema_decay')
-    yield from _between(0.0, 1.0, self, 'low_noise_share', 'frames_share', 'label_dropout')
-    yield from _one_of(('cosine', 'shifted_cosine', 'linear', 'edm', 'flow'), self, 'schedule')
-    yield from _one_of(('eps', 'x0', 'v', 'edm', 'flow'), self, 'prediction')
-    yield from _one_of(('uniform', 'min_snr', 'clipped_snr', 'edm', 'sigmoid'), self, 'weight')
-    yield from _one_of(('uniform', 'truncated', 'logit_normal', 'log_normal'), self, 'times')
-    yield from _one_of(('iid', 'mixed', 'ar1'), self, 'noise')
+  steps: Steps
+  learning_rate: Rate
+  warmup: Annotated[int, Between(0, 10**8)]
+  ema_decay: Decay
+  schedule: Annotated[str, OneOf(schedules.SCHEDULES)]
+  prediction: Annotated[str, OneOf(parameterization.KINDS)]
+  weight: Annotated[str, OneOf(training.WEIGHTS)]
+  times: Annotated[str, OneOf(training.TIMES)]
+  low_noise_share: Share
+  noise: Annotated[str, OneOf(noise.KINDS)]
+  frames_share: Share
+  label_dropout: Share
 
 
 @dataclasses.dataclass(frozen=True)
 class AlignerStage:
-  steps: int
-  learning_rate: float
-  denoiser_learning_rate: float
-  latent_dropout: float
-  flow_weight: float
-  consistency_weight: float
-  bridge_weight: float
-
-  def problems(self):
-    yield from _at_least(1, self, 'steps')
-    yield from _between(0.0, 1.0, self, 'latent_dropout')
-    weights = ('denoiser_learning_rate', 'flow_weight', 'consistency_weight', 'bridge_weight')
-    yield from _at_least(0.0, self, *weights)
+  steps: Steps
+  learning_rate: Rate
+  denoiser_learning_rate: RateOrNone
+  latent_dropout: Share
+  flow_weight: Weight
+  consistency_weight: Weight
+  bridge_weight: Weight
 
 
 @dataclasses.dataclass(frozen=True)
 class Joint:
-  steps: int
-  learning_rate: float
-  critic_learning_rate: float
-  denoiser_learning_rate: float
-  clean_share: float
-  refiner_rows: int
-
-  def problems(self):
-    yield from _at_least(1, self, 'steps', 'refiner_rows')
-    yield from _between(0.0, 1.0, self, 'clean_share')
-    yield from _above_0(self, 'critic_learning_rate')
+  steps: Steps
+  learning_rate: Rate
+  critic_learning_rate: Rate
+  denoiser_learning_rate: RateOrNone
+  clean_share: Share
+  refiner_rows: Batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Fewstep:
-  steps: int
-  learning_rate: float
-  critic_learning_rate: float
-  walk: int
-  denoising_weight: float
-  ema_decay: float
-
-  def problems(self):
-    yield from _at_least(1, self, 'steps', 'walk')
-    yield from _at_least(0.0, self, 'denoising_weight')
-    yield from _between(0.0, 0.99999, self, 'ema_decay')
-    yield from _above_0(self, 'critic_learning_rate')
+  steps: Steps
+  learning_rate: Rate
+  critic_learning_rate: Rate
+  walk: Evaluations
+  denoising_weight: Weight
+  ema_decay: Decay
 
 
 @dataclasses.dataclass(frozen=True)
 class Guard:
-  action: str
-  patience: int
-  rollbacks: int
-  motion: float
-  diversity: float
-  d_loss: float
-
-  def problems(self):
-    yield from _one_of(('stop', 'rollback', 'warn'), self, 'action')
-    yield from _at_least(1, self, 'patience')
-    yield from _at_least(0, self, 'rollbacks', 'motion', 'diversity', 'd_loss')
+  action: Annotated[str, OneOf(guards.ACTIONS)]
+  patience: Steps
+  rollbacks: Count
+  motion: Share  # a floor above what real clips have would stop every run
+  diversity: Share
+  d_loss: Annotated[float, Between(0, 100)]  # an undecided critic's is below 5, by any objective
 
 
 @dataclasses.dataclass(frozen=True)
 class Hybrid:
   tau: float | str
-  steps: int
-  sampler: str
-  spacing: str
+  steps: Evaluations
+  sampler: Annotated[str, OneOf(samplers.SAMPLERS)]
+  spacing: Annotated[str, OneOf(spacing.SPACINGS)]
 
   def problems(self):
-    yield from _at_least(1, self, 'steps')
     if self.tau != AUTO and not (isinstance(self.tau, float) and 0 < self.tau < 1):
-      yield (
-        f'tau={self.tau}: must lie between 0 (the plain GAN) and 1 (plain diffusion), '
-        f'or be {AUTO!r}'
-      )
-    yield from _one_of(SAMPLERS, self, 'sampler')
+      ends = '0 (the plain GAN) and 1 (plain diffusion)'
+      yield f'tau={self.tau}: must lie between {ends}, or be {AUTO!r}'
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  clips: int
-  batch: int
-  flow_clips: int
-  taus: tuple
-  evaluations: tuple
-  checks: int
-  metrics: tuple
+  clips: Annotated[int, Between(LEAST_SCORED, 10**6)]
+  batch: Batch
+  flow_clips: Scored
+  taus: Annotated[tuple[Annotated[float, Inside(0, 1)], ...], Length(0, 1000)]
+  evaluations: Annotated[tuple[Evaluations, ...], Length(0, 1000)]
+  checks: Count
+  metrics: tuple[Annotated[str, OneOf(table.METRICS)], ...]
   weights: str
-
-  def problems(self):
-    yield from _at_least(LEAST_SCORED, self, 'clips')
-    yield from _at_least(1, self, 'batch', 'flow_clips')
-    yield from _at_least(0, self, 'checks')
-    if any(not 0 < tau < 1 for tau in self.taus):
-      yield f'taus={self.taus}: each must lie between 0 and 1'
-    if any(not isinstance(n, int) or n < 1 for n in self.evaluations):
-      yield f'evaluations={self.evaluations}: each must be a whole number from 1'
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  seed: int
-  stages: tuple
-  dtype: str
-  log_every: int
+  seed: Annotated[int, Between(0, 2**32 - 1)]  # what the order of clips is drawn with
+  stages: tuple[Annotated[str, OneOf(STAGES)], ...]
+  dtype: Annotated[str, OneOf(('float32', 'bfloat16'))]  # float16 would need its losses scaled
+  log_every: Steps
   data: Data
   mesh: Mesh
   checkpoint: Checkpoint
@@ -385,16 +271,12 @@ class Config:
   evaluation: Evaluation
 
   def problems(self):
-    yield from _at_least(0, self, 'seed')
-    yield from _at_least(1, self, 'log_every')
-    yield from _one_of(('float32', 'bfloat16'), self, 'dtype')
-    for section in STAGES:
-      for problem in _above_0(getattr(self, section), 'learning_rate'):
-        yield f'{section}.{problem}'
     yield from self._stage_problems()
     yield from self._size_problems()
     if self.hybrid.tau == AUTO and 'gan' not in self.stages:
       yield f'hybrid.tau={AUTO}: is chosen by the drafts of stage gan; add it to stages'
+    if self.hybrid.tau == AUTO and not self.evaluation.taus:
+      yield f'evaluation.taus=(): hybrid.tau={AUTO} is chosen among them'
 
   def _stage_problems(self):
     in_order = [s for s in STAGES if s in self.stages]
@@ -406,24 +288,24 @@ class Config:
         yield f'stages={self.stages}: {stage} starts from {", ".join(missing)}; add it'
 
   def _size_problems(self):
-    size = self.data.size
-    patches = {
-      'generator.patch': self.generator.patch,
-      'critic.frame_patch': self.critic.frame_patch,
-      'critic.clip_patch': self.critic.clip_patch,
-      'bridge.patch': self.bridge.patch,
-    }
-    for name, patch in patches.items():
+    size, denoiser = self.data.size, self.denoiser
+    for name in ('generator.patch', 'critic.frame_patch', 'critic.clip_patch', 'bridge.patch'):
+      patch = operator.attrgetter(name)(self)
       if size // patch < 4:
         yield f'{name}={patch}: data.size={size} leaves maps under 4x4'
     if self.critic.frames > self.data.frames:
       yield f'critic.frames={self.critic.frames}: clips have data.frames={self.data.frames}'
-    smallest = self.denoiser.patch * 2 ** (len(self.denoiser.multipliers) - 1)
+    smallest = denoiser.patch * 2 ** (len(denoiser.multipliers) - 1)
     if size % smallest or size // smallest < 2:
       yield (
-        f'denoiser.multipliers={self.denoiser.multipliers}: '
-        f'data.size={size} cannot be halved so often'
+        f'denoiser.multipliers={denoiser.multipliers}: data.size={size} cannot be halved so often'
       )
+    attended = max(denoiser.space_attention, denoiser.time_attention)
+    for level, multiplier in enumerate(denoiser.multipliers):
+      width = denoiser.width * multiplier
+      heads = max(width // layers.Attention.head_size, 1)
+      if size // denoiser.patch // 2**level <= attended and width % heads:
+        yield f'denoiser.width={denoiser.width}: {heads} heads cannot share {width} features'
 
 
 def as_dict(config: Config) -> dict:

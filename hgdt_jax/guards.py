@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+ACTIONS = ('warn', 'stop', 'rollback')  # on what is ill; the last is a stop that the loop catches
+
 
 class Bounds(NamedTuple):
   """Below these an adversarial stage is ill; 0 switches a guard off.

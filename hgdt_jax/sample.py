@@ -7,16 +7,16 @@ import pathlib
 
 from absl import flags
 
-from hgdt_jax import cli, config
+from hgdt_jax import cli, sampling
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run to sample from.', required=True)
 _OUT = flags.DEFINE_string('out', None, 'Folder the clips are written to.', required=True)
 _NUM = flags.DEFINE_integer('num', 16, 'Clips.', lower_bound=1)
-_METHOD = flags.DEFINE_enum('method', 'hybrid', config.METHODS, 'Way to sample.')
+_METHOD = flags.DEFINE_enum('method', 'hybrid', sampling.METHODS, 'Way to sample.')
 _STEPS = flags.DEFINE_integer('steps', 0, 'Of the denoiser; 0: as configured.', lower_bound=0)
 _TAU = flags.DEFINE_float('tau', 0.0, 'Noise level of the draft; 0: as configured.', 0.0, 1.0)
-_SAMPLER = flags.DEFINE_enum(
-  'sampler', '', ['', *config.SAMPLERS], 'How noise is walked down; as configured if empty.'
+_SAMPLER = flags.DEFINE_string(
+  'sampler', '', 'How noise is walked down, one of hybrid.sampler; as configured if empty.'
 )
 _GUIDANCE = flags.DEFINE_float(
   'guidance', None, 'Scale of classifier-free guidance towards --label; none if not given.'
@@ -55,6 +55,17 @@ def main():
     at=[int(number) for number in _AT.value],
     clip_format=_FORMAT.value,
   )
+
+
+@flags.validator('sampler')
+def _known_sampler(name):
+  if not name:
+    return True
+  from hgdt_jax.diffusion.samplers import SAMPLERS
+
+  if name not in SAMPLERS:
+    raise flags.ValidationError(f'want one of {", ".join(SAMPLERS)}')
+  return True
 
 
 @flags.validator('at', 'want whole numbers from 0, separated by commas')

@@ -34,7 +34,7 @@ def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
     ('gan.steps', True, 'config.gan.steps=True: want int'),
     ('gan.objective', 'wasserstien', "config.gan.objective='wasserstien': want one of"),
     ('gan.augment', 'always', "config.gan.augment='always': want one of none, fixed, adaptive"),
-    ('gan.noise', 1.5, 'config.gan.noise=1.5: want 0.0 to 1.0'),
+    ('gan.noise', 1.5, 'config.gan.noise=1.5: must be at most 1'),
     ('critic.convolution', '3d', "config.critic.convolution='3d': want one of factorised, full"),
     ('generator.motion', 'lstm', "config.generator.motion='lstm': want one of gru, continuous"),
     ('gan.learning_rate', 0.0, 'config.gan.learning_rate=0.0: must be above 0'),
@@ -49,9 +49,26 @@ def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
     ('stages', ('diffusion', 'gan'), 'in that order'),
     ('evaluation.taus', (0.5, 1.5), 'config.evaluation.taus'),
     ('dtype', 'float16', "config.dtype='float16'"),
+    ('hybrid.tau', 'foo', 'config.hybrid.tau=foo: must lie between'),
+    ('hybrid.tau', float('nan'), 'config.hybrid.tau=nan: want a finite number'),
+    ('hybrid.spacing', 'foo', "config.hybrid.spacing='foo': want one of uniform_t"),
+    ('data.source', 'youtube', "config.data.source='youtube': want one of synthetic, folder"),
+    ('data.size', 8, 'config.data.size=8: must be at least 16'),  # smaller ones cannot be scored
+    ('data.frames', 3, 'config.data.frames=3: must be at least 4'),
+    ('evaluation.metrics', ('fvd', 'fdv'), "config.evaluation.metrics[1]='fdv': want one of fvd"),
+    ('evaluation.metrics', 'fvd', "config.evaluation.metrics='fvd': want a tuple"),
+    ('evaluation.taus', (0.5, '0.6'), "config.evaluation.taus[1]='0.6': want float"),
+    ('evaluation.evaluations', (True,), 'config.evaluation.evaluations[0]=True: want int'),
+    ('denoiser.multipliers', (), 'config.denoiser.multipliers=(): want 1 to 12 entries'),
+    ('denoiser.width', 100, 'config.denoiser.width=100: 3 heads cannot share 100 features'),
+    ('stages', ('gan', 'diffuse'), "config.stages[1]='diffuse': want one of gan, diffusion"),
+    ('mesh.data', 0, 'config.mesh.data=0: want a number of devices'),
+    ('mesh.fsdp', -1, 'config.mesh.fsdp=-1: data is -1 too'),
+    ('data.target_fps', 8.0, 'config.data.target_fps=8.0: stride is 2'),
   ],
 )
 def test_a_wrong_field_is_named_with_its_path(tiny_dict, path, value, says):
+  tiny_dict['data']['stride'] = 2
   with pytest.raises(ValueError, match=r'^config\.') as caught:
     _build(tiny_dict, path, value)
   assert says in str(caught.value)
@@ -62,6 +79,12 @@ def test_a_wasserstein_critic_needs_some_penalty(tiny_dict):
   with pytest.raises(ValueError, match=r"config\.gan\.objective='wasserstein': unbounded"):
     config.build(config.Config, tiny_dict)
   assert _build(tiny_dict, 'gan.interpolation_penalty', 10.0).gan.objective == 'wasserstein'
+
+
+def test_tau_cannot_be_chosen_among_none(tiny_dict):
+  tiny_dict['evaluation']['taus'] = ()
+  with pytest.raises(ValueError, match=r'config\.evaluation\.taus=\(\): hybrid\.tau=auto'):
+    _build(tiny_dict, 'hybrid.tau', 'auto')
 
 
 def test_a_missing_field_is_named(tiny_dict):

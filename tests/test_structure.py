@@ -1,96 +1,290 @@
 """Imports point one way, every module imports, and every configuration field is read."""
 
 import ast
+import collections
 import dataclasses
 import importlib
 import pathlib
-import re
+import sys
 
+import jax
+import numpy as np
 import pytest
 
 from configs import hybrid, weizmann
-from hgdt_jax import config
+from hgdt_jax import config, report, run
+from hgdt_jax.models.bridge import Bridge
+from hgdt_jax.models.critic import Critic
+from hgdt_jax.models.generator import Generator
+from hgdt_jax.models.unet3d import UNet3D
+from hgdt_jax.sampling import hybrid as walks
 
 ROOT = pathlib.Path(__file__).parents[1]
-CODE = sorted([*ROOT.glob('hgdt_jax/**/*.py'), *ROOT.glob('input_pipeline/**/*.py')])
+CODE = sorted(
+  p for top in ('hgdt_jax', 'input_pipeline', 'configs') for p in ROOT.glob(f'{top}/**/*.py')
+)
 WATCHED = ('jax', 'flax', 'optax', 'ml_collections', 'hgdt_jax', 'configs', 'input_pipeline')
 
-# Of WATCHED, a package may import these only.
+# Of WATCHED, a module may import these and what lies in them; so may all modules of a package. The
+# most particular rule holds, and a module without one is an error.
 MAY_IMPORT = {
-  'input_pipeline': ['input_pipeline'],
-  'configs': ['configs', 'ml_collections'],
-  'hgdt_jax/models': ['jax', 'flax', 'hgdt_jax.models', 'hgdt_jax.shapes', 'hgdt_jax.warp'],
-  'hgdt_jax/diffusion': ['jax', 'hgdt_jax.diffusion', 'hgdt_jax.shapes', 'hgdt_jax.rng'],
-  'hgdt_jax/losses': ['jax', 'hgdt_jax.losses', 'hgdt_jax.warp'],
-  'hgdt_jax/metrics': ['jax', 'flax', 'hgdt_jax.metrics'],
-  'hgdt_jax/sampling': ['jax', 'hgdt_jax.diffusion', 'hgdt_jax.rng', 'hgdt_jax.sampling'],
-  'hgdt_jax/report': ['hgdt_jax.report', 'hgdt_jax.writer', 'hgdt_jax.sampling.clips'],
-  'hgdt_jax/train.py': [
-    'jax',
-    *(f'hgdt_jax.{name}' for name in ('checkpoint', 'guards', 'sharding', 'writer')),
-  ],
-  'hgdt_jax/guards.py': [],
-  'hgdt_jax/checkpoint.py': ['jax'],
-  'hgdt_jax/augment.py': ['jax'],
-  'hgdt_jax/stages': [
-    *('jax', 'flax', 'optax'),
-    *(f'hgdt_jax.{name}' for name in ('models', 'diffusion', 'losses', 'stages')),
-    *(f'hgdt_jax.{name}' for name in ('augment', 'config', 'rng', 'state')),
-  ],
+  'configs': 'configs ml_collections',
+  'input_pipeline': 'input_pipeline',
+  # Without a device, for verbs before their flags are parsed and for those who only read.
+  'hgdt_jax': '',
+  'hgdt_jax.cli': 'ml_collections hgdt_jax.guards',
+  'hgdt_jax.guards': '',
+  'hgdt_jax.schema': '',
+  'hgdt_jax.writer': 'jax',
+  'hgdt_jax.report': 'hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips',
+  # Pieces that know no configuration.
+  'hgdt_jax.augment': 'jax',
+  'hgdt_jax.checkpoint': 'jax',
+  'hgdt_jax.rng': 'jax',
+  'hgdt_jax.shapes': 'jax',
+  'hgdt_jax.sharding': 'jax',
+  'hgdt_jax.state': 'jax flax optax',
+  'hgdt_jax.warp': 'jax',
+  'hgdt_jax.diffusion': 'jax hgdt_jax.diffusion hgdt_jax.shapes hgdt_jax.rng',
+  'hgdt_jax.losses': 'jax hgdt_jax.losses hgdt_jax.warp',
+  'hgdt_jax.metrics': 'jax flax hgdt_jax.metrics',
+  'hgdt_jax.models': 'jax flax hgdt_jax.models hgdt_jax.shapes hgdt_jax.warp',
+  'hgdt_jax.sampling': 'jax hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
+  'hgdt_jax.scoring': 'jax input_pipeline hgdt_jax.metrics',
+  'hgdt_jax.train': 'jax hgdt_jax.checkpoint hgdt_jax.guards hgdt_jax.sharding hgdt_jax.writer',
+  # The configuration, from the registries of those pieces; then what it decides.
+  'hgdt_jax.config': (
+    'input_pipeline hgdt_jax.augment hgdt_jax.diffusion hgdt_jax.guards hgdt_jax.losses '
+    'hgdt_jax.metrics hgdt_jax.models hgdt_jax.sampling hgdt_jax.schema'
+  ),
+  'hgdt_jax.stages': (
+    'jax flax optax hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses hgdt_jax.stages '
+    'hgdt_jax.augment hgdt_jax.config hgdt_jax.rng hgdt_jax.state'
+  ),
+  'hgdt_jax.trained': (
+    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.diffusion hgdt_jax.models hgdt_jax.rng '
+    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
+  ),
+  'hgdt_jax.results': 'hgdt_jax.config hgdt_jax.metrics hgdt_jax.sampling hgdt_jax.trained',
+  'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
+  # Verbs.
+  'hgdt_jax.main': 'hgdt_jax.cli hgdt_jax.run',
+  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.run hgdt_jax.sampling hgdt_jax.diffusion.samplers',
+  'hgdt_jax.evaluate': 'hgdt_jax.cli hgdt_jax.metrics hgdt_jax.scoring',
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')
+PACKAGES = ('hgdt_jax',)  # their rule is not that of the modules in them
 
 
-def _imports(path):
-  for node in ast.walk(ast.parse(path.read_text())):
+def _name(path):
+  parts = path.relative_to(ROOT).with_suffix('').parts
+  return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+def _imports(source, package):
+  """Full names of what a module of `package` imports."""
+  for node in ast.walk(ast.parse(source)):
     if isinstance(node, ast.Import):
       yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+      above = package.split('.')[: len(package.split('.')) + 1 - node.level] if node.level else []
+      origin = '.'.join([*above, *([node.module] if node.module else [])])
+      yield from (f'{origin}.{alias.name}' for alias in node.names)
 
 
-@pytest.mark.parametrize('place', MAY_IMPORT)
-def test_imports_point_one_way(place):
-  where = ROOT / place
-  files = [where] if where.is_file() else sorted(where.rglob('*.py'))
-  assert files
-  for path in files:
-    for name in _imports(path):
-      allowed = any((name + '.').startswith(p + '.') for p in MAY_IMPORT[place])
-      assert allowed or name.split('.')[0] not in WATCHED, f'{path}: must not import {name}'
+def _imports_of(path):
+  name = _name(path)
+  package = name if path.name == '__init__.py' else name.rpartition('.')[0]
+  return _imports(path.read_text(), package)
+
+
+def _within(name, places):
+  return any(f'{name}.'.startswith(f'{place}.') for place in places)
+
+
+def _rule(module):
+  """The most particular rule for a module, or None."""
+  places = [p for p in MAY_IMPORT if module == p or (p not in PACKAGES and _within(module, [p]))]
+  return MAY_IMPORT[max(places, key=len)].split() if places else None
+
+
+def _forbidden(module, imports):
+  """What a module must not import of what it does."""
+  allowed = _rule(module)
+  assert allowed is not None, f'{module}: no rule in MAY_IMPORT'
+  return [name for name in imports if _within(name, WATCHED) and not _within(name, allowed)]
+
+
+@pytest.mark.parametrize('path', CODE, ids=_name)
+def test_imports_point_one_way(path):
+  assert not _forbidden(_name(path), _imports_of(path))
+
+
+def test_every_rule_is_of_a_module():
+  assert MAY_IMPORT.keys() <= {_name(path) for path in CODE}
+
+
+@pytest.mark.parametrize(
+  ('source', 'package', 'name'),
+  [
+    ('from . import run', 'hgdt_jax', 'hgdt_jax.run'),
+    ('from .stages import gan', 'hgdt_jax', 'hgdt_jax.stages.gan'),
+    ('from .. import run', 'hgdt_jax.models', 'hgdt_jax.run'),
+    ('from ..stages.gan import init', 'hgdt_jax.models', 'hgdt_jax.stages.gan.init'),
+    ('def f():\n  import hgdt_jax.run as r', 'hgdt_jax.models', 'hgdt_jax.run'),
+    ('from hgdt_jax import run', 'hgdt_jax.models', 'hgdt_jax.run'),
+  ],
+)
+def test_an_import_is_forbidden_however_it_is_written(source, package, name):
+  assert list(_imports(source, package)) == [name]
+  module = 'hgdt_jax.models.layers' if package == 'hgdt_jax.models' else 'hgdt_jax.warp'
+  assert _forbidden(module, _imports(source, package)) == [name]
+  assert not _forbidden('hgdt_jax.models.layers', ['hgdt_jax.models.spectral', 'json'])
+
+
+def test_a_module_without_a_rule_is_an_error():
+  with pytest.raises(AssertionError, match=r'hgdt_jax\.new: no rule'):
+    _forbidden('hgdt_jax.new', [])
 
 
 def test_nothing_imports_a_verb_or_the_composition_root():
   for path in CODE:
-    for name in _imports(path):
-      assert not name.startswith(VERBS), f'{path}: must not import {name}'
+    for name in _imports_of(path):
+      assert not _within(name, VERBS), f'{path}: must not import {name}'
       if path.name not in ('main.py', 'sample.py'):
-        assert name != 'hgdt_jax.run', f'{path}: must not import {name}'
+        assert not _within(name, ['hgdt_jax.run']), f'{path}: must not import {name}'
 
 
 def test_only_verbs_define_flags():
   verbs = {'main.py', 'sample.py', 'evaluate.py', 'cli.py'}
   for path in CODE:
     if path.name not in verbs:
-      assert not any(name.startswith('absl.flags') for name in _imports(path)), path
+      assert not any(name.startswith('absl.flags') for name in _imports_of(path)), path
 
 
-@pytest.mark.parametrize('path', CODE, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize('path', CODE, ids=_name)
 def test_every_module_imports(path):
   if path.name in ('__main__.py', 'main.py', 'sample.py', 'evaluate.py'):
     pytest.skip('defines flags; run as a process in test_command_line.py')
-  importlib.import_module('.'.join(path.relative_to(ROOT).with_suffix('').parts))
+  importlib.import_module(_name(path))
 
 
-def test_every_config_field_is_read():
+# Which fields are read: a run under a configuration that notes it.
+
+CHECKS = ('dataclasses', 'copy', 'hgdt_jax.config', 'hgdt_jax.schema')  # their reading is no use
+HANDED_ON = {'generator': Generator, 'critic': Critic, 'denoiser': UNet3D, 'bridge': Bridge}
+UNREAD = {}  # name: why a run need not read it
+
+
+def _noting(cls, note, by):
+  """A `__getattribute__` for `cls`: `note(name)` for each name that a module `by` lets through."""
+  before = cls.__getattribute__
+
+  def read(self, name):
+    if by(sys._getframe(1).f_globals['__name__']):
+      note(name)
+    return before(self, name)
+
+  return read
+
+
+def _watched(cls, note, path=''):
+  """`cls`, a configuration, whose instances note the path of every field that is used."""
+  changed = [
+    (
+      f.name,
+      _watched(f.type, note, f'{path}{f.name}.') if dataclasses.is_dataclass(f.type) else f.type,
+    )
+    for f in dataclasses.fields(cls)
+  ]
+  watched = dataclasses.make_dataclass(cls.__name__, changed, bases=(cls,), frozen=True)
+  used = lambda name: note(path + name)
+  watched.__getattribute__ = _noting(cls, used, lambda module: module not in CHECKS)
+  return watched
+
+
+def _paths(cls, path=''):
+  for field in dataclasses.fields(cls):
+    if dataclasses.is_dataclass(field.type):
+      yield from _paths(field.type, f'{path}{field.name}.')
+    else:
+      yield f'{path}{field.name}'
+
+
+def _shapes_only(patch):
+  """Nothing is compiled: a program is traced, without derivatives and walks, for what it reads.
+
+  Its results have the right shapes. Walks read what they are given, and no configuration.
+  """
+  jit, rng = jax.jit, np.random.default_rng(0)
+  zeros = lambda tree: jax.tree.map(jax.numpy.zeros_like, tree)
+
+  def some(leaf):
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jax.random.key(0)
+    most = 256 if leaf.dtype == np.uint8 else 1  # clips of noise, for scores need some contrast
+    return jax.numpy.asarray(rng.integers(0, most, leaf.shape), leaf.dtype)
+
+  def traced(function, **options):
+    program = jit(function, **options)
+    return lambda *args, **kwargs: jax.tree.map(some, program.eval_shape(*args, **kwargs))
+
+  def value_and_grad(function, has_aux=False):
+    return lambda x, *args: (function(x, *args), zeros(x))
+
+  def grad(function, has_aux=False):
+    return lambda x, *args: (zeros(x), function(x, *args)[1]) if has_aux else zeros(x)
+
+  def vjp(function, *args, has_aux=False):
+    value, aux = function(*args)
+    return value, lambda towards: zeros(args), aux
+
+  for replaced in (value_and_grad, grad, vjp):
+    patch.setattr(jax, replaced.__name__, replaced)
+  patch.setattr(jax, 'jit', traced)
+  patch.setattr(walks, 'walk', lambda recipe, denoise, start, key, **options: start)
+
+
+def _unread(given, workdir, monkeypatch, cls):
+  """Paths of the fields of `cls` that a run of `given` does not use."""
+  read = collections.Counter()
+  with monkeypatch.context() as patch:
+    watched = _watched(cls, lambda path: read.update([path]))
+    patch.setattr(config, 'Config', watched)
+    for section, network in HANDED_ON.items():
+      used = lambda name, section=section: read.update([f'{section}.{name}'])
+      by = lambda module: module.startswith('hgdt_jax.models.')
+      patch.setattr(network, '__getattribute__', _noting(network, used, by))
+    _shapes_only(patch)
+    patch.setattr(report, 'build', lambda workdir: workdir)
+    run.main(given, workdir)
+  return sorted(set(_paths(cls)) - read.keys())
+
+
+@pytest.fixture
+def every_part(tiny_dict):
+  """The smallest configuration, with whatever can be switched on."""
+  changes = {
+    'generator': dict(motion='continuous', motion_interval=2),
+    'critic': dict(spectral_norm=True, minibatch_stddev=True),
+    'bridge': dict(patch=2),
+    'gan': dict(augment='adaptive', noise=0.1),
+    'guard': dict(action='rollback'),
+    'evaluation': dict(clips=4, batch=4, flow_clips=1, checks=1, metrics=('psnr',)),
+    'checkpoint': dict(every=100),
+  }
+  for section, values in changes.items():
+    tiny_dict[section] |= values
+  for stage in config.STAGES:
+    tiny_dict[stage]['steps'] = 1
+  return tiny_dict
+
+
+def test_every_config_field_is_read(every_part, tmp_path, monkeypatch, one_device):
   """A field that no code reads is a setting that does nothing."""
-  code = '\n'.join(p.read_text() for p in CODE if p.name != 'config.py')
-  sections = [f for f in dataclasses.fields(config.Config) if dataclasses.is_dataclass(f.type)]
-  whole = {'generator', 'critic', 'denoiser', 'bridge'}  # handed on by dataclasses.asdict
-  for section in sections:
-    for field in dataclasses.fields(section.type):
-      if section.name not in whole:
-        assert re.search(rf'\.{field.name}\b', code), f'config.{section.name}.{field.name}'
+  with one_device():
+    unread = _unread(every_part, tmp_path / 'run', monkeypatch, config.Config)
+  assert set(unread) == UNREAD.keys()
 
 
 RECIPES = [(recipe, preset) for recipe in (hybrid, weizmann) for preset in recipe.PRESETS]

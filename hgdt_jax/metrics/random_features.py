@@ -20,7 +20,7 @@ _WIDTHS = (32, 32, 64)  # channels of each layer
 DIMENSIONS = sum(_WIDTHS)
 _DETAIL_GAIN = 4.0  # differences in space and in time are several times smaller than pixel values
 _PER_DEVICE = 32
-_SMALLEST = (4, 16, 16)  # frames, height, width
+SMALLEST = (4, 16, 16)  # frames, height, width
 
 
 def features(clips: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def network() -> networks.FeatureNetwork:
 @functools.cache
 def _runner():
   kernels = [jnp.asarray(kernel) for kernel in _kernels()]
-  return runner.make(_means, kernels, _PER_DEVICE, 5, _SMALLEST)
+  return runner.make(_means, kernels, _PER_DEVICE, 5, SMALLEST)
 
 
 def _means(kernels, clips):

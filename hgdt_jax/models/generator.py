@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from hgdt_jax.models import layers
 from hgdt_jax.warp import warp
 
+MOTIONS = ('gru', 'continuous')
+
 
 class Generator(nn.Module):
   """Drafts a whole clip in one pass.

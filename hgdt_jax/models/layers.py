@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+CONVOLUTIONS = ('factorised', 'full')  # of networks that mix frames: 1x3x3 and taps, or 3x3x3
 zeros = nn.initializers.zeros
 
 
