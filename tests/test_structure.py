@@ -32,14 +32,17 @@ MAY_IMPORT = {
   'input_pipeline': 'input_pipeline',
   # Without a device, for verbs before their flags are parsed and for those who only read.
   'hgdt_jax': '',
-  'hgdt_jax.cli': 'ml_collections hgdt_jax.guards',
+  'hgdt_jax.cli': 'ml_collections hgdt_jax.guards hgdt_jax.interrupts',
   'hgdt_jax.guards': '',
+  'hgdt_jax.interrupts': '',
+  'hgdt_jax.lock': '',
   'hgdt_jax.schema': '',
   'hgdt_jax.writer': 'jax',
   'hgdt_jax.report': 'hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips',
   # Pieces that know no configuration.
   'hgdt_jax.augment': 'jax',
-  'hgdt_jax.checkpoint': 'jax',
+  'hgdt_jax.checkpoint': 'jax hgdt_jax.processes',
+  'hgdt_jax.processes': 'jax',
   'hgdt_jax.rng': 'jax',
   'hgdt_jax.shapes': 'jax',
   'hgdt_jax.sharding': 'jax',
@@ -51,7 +54,10 @@ MAY_IMPORT = {
   'hgdt_jax.models': 'jax flax hgdt_jax.models hgdt_jax.shapes hgdt_jax.warp',
   'hgdt_jax.sampling': 'jax hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
   'hgdt_jax.scoring': 'jax input_pipeline hgdt_jax.metrics',
-  'hgdt_jax.train': 'jax hgdt_jax.checkpoint hgdt_jax.guards hgdt_jax.sharding hgdt_jax.writer',
+  'hgdt_jax.train': (
+    'jax hgdt_jax.checkpoint hgdt_jax.guards hgdt_jax.interrupts hgdt_jax.processes '
+    'hgdt_jax.sharding hgdt_jax.writer'
+  ),
   # The configuration, from the registries of those pieces; then what it decides.
   'hgdt_jax.config': (
     'input_pipeline hgdt_jax.augment hgdt_jax.diffusion hgdt_jax.guards hgdt_jax.losses '
@@ -61,14 +67,15 @@ MAY_IMPORT = {
     'jax flax optax hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses hgdt_jax.stages '
     'hgdt_jax.augment hgdt_jax.config hgdt_jax.rng hgdt_jax.state'
   ),
+  'hgdt_jax.workdir': 'jax configs hgdt_jax.checkpoint hgdt_jax.config',
   'hgdt_jax.trained': (
     'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.diffusion hgdt_jax.models hgdt_jax.rng '
-    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
+    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.workdir'
   ),
   'hgdt_jax.results': 'hgdt_jax.config hgdt_jax.metrics hgdt_jax.sampling hgdt_jax.trained',
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.
-  'hgdt_jax.main': 'hgdt_jax.cli hgdt_jax.run',
+  'hgdt_jax.main': 'hgdt_jax.cli hgdt_jax.processes hgdt_jax.run',
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.run hgdt_jax.sampling hgdt_jax.diffusion.samplers',
   'hgdt_jax.evaluate': 'hgdt_jax.cli hgdt_jax.metrics hgdt_jax.scoring',
 }
