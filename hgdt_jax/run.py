@@ -196,7 +196,7 @@ def sample(
 
 
 def _handed_on(state):
-  return {name: net.weights for name, net in state.nets.items()}
+  return {name: net.handed_on for name, net in state.nets.items()}
 
 
 def _evenly(count, steps):
@@ -380,7 +380,7 @@ def _begin(cfg, module, key, taken):
   state = module.init(cfg, key)
   nets = dict(state.nets)
   for name, given in taken.items():
-    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].params):
+    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].handed_on):
       raise ValueError(f'{name} has other parameters than the stage that starts from it')
     nets[name] = nets[name].start_from(given)
   return state.replace(nets=nets)

@@ -29,6 +29,18 @@ def make_mesh(data: int, fsdp: int) -> Mesh:
   return jax.make_mesh((data, fsdp), ('data', 'fsdp'), (AxisType.Auto,) * 2)
 
 
+def devices() -> int:
+  """How many split the batch of the step that is being traced: those of its mesh, or 1 without."""
+  return max(jax.sharding.get_abstract_mesh().size, 1)
+
+
+def gathered(tree):
+  """Whole on every device of the mesh of the step that is being traced, and so its gradient."""
+  if jax.sharding.get_abstract_mesh().empty:
+    return tree
+  return jax.lax.with_sharding_constraint(tree, P())
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P())
 

@@ -43,7 +43,7 @@ def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh) -
   if found is None:
     raise FileNotFoundError(f'{workdir}/checkpoints/{stage}: no checkpoint; run that stage first')
   state, _ = found
-  return {name: net.weights for name, net in state.nets.items()}
+  return {name: net.handed_on for name, net in state.nets.items()}
 
 
 def read_config(workdir: pathlib.Path) -> config.Config:
@@ -122,7 +122,7 @@ class Trained:
   Attributes:
     cfg: the configuration.
     mesh: the devices.
-    weights: what each stage so far hands on, `{stage: {network: parameters}}`.
+    weights: what each stage so far hands on, `{stage: {network: Net}}`.
   """
 
   def __init__(self, cfg: config.Config, weights: Mapping[str, dict], mesh: jax.sharding.Mesh):
@@ -239,7 +239,8 @@ class Trained:
   def _nets(self, method):
     nets = {}
     for stage in _DRAWS_FROM[method]:
-      nets |= self.weights.get(stage, {})
+      handed_on = self.weights.get(stage, {})
+      nets |= {name: net.params for name, net in handed_on.items()}
     return nets
 
   def _check(self, method, frames, guidance, known):

@@ -35,7 +35,7 @@ MAY_IMPORT = {
   'hgdt_jax/stages': [
     *('jax', 'flax', 'optax'),
     *(f'hgdt_jax.{name}' for name in ('models', 'diffusion', 'losses', 'stages')),
-    *(f'hgdt_jax.{name}' for name in ('augment', 'config', 'rng', 'state')),
+    *(f'hgdt_jax.{name}' for name in ('augment', 'config', 'rng', 'sharding', 'state')),
   ],
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')
