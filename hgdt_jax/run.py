@@ -31,6 +31,7 @@ from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
 from hgdt_jax.stages import STAGES
+from hgdt_jax.state import on_mesh
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 
@@ -115,7 +116,7 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
     if int(state.step) < section.steps:
       whole = sharding.replicated(mesh)
       step = jax.jit(
-        module.make_step(cfg),
+        on_mesh(module.make_step(cfg), mesh),
         donate_argnums=0,
         in_shardings=(shardings, sharding.batch(mesh), whole),
         out_shardings=(shardings, whole),
@@ -213,7 +214,7 @@ def sample(
 
 
 def _handed_on(state):
-  return {name: net.weights for name, net in state.nets.items()}
+  return {name: net.handed_on for name, net in state.nets.items()}
 
 
 def _evenly(count, steps):
@@ -343,7 +344,7 @@ def _begin(cfg, module, key, taken):
   state = module.init(cfg, key)
   nets = dict(state.nets)
   for name, given in taken.items():
-    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].params):
+    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].handed_on):
       raise ValueError(f'{name} has other parameters than the stage that starts from it')
     nets[name] = nets[name].start_from(given)
   return state.replace(nets=nets)

@@ -40,6 +40,18 @@ def fitting_mesh(data: int, fsdp: int) -> Mesh:
     return make_mesh(-1, count if fsdp == -1 else math.gcd(fsdp, count))
 
 
+def devices() -> int:
+  """How many split the batch of the step that is being traced: those of its mesh, or 1 without."""
+  return max(jax.sharding.get_abstract_mesh().size, 1)
+
+
+def gathered(tree):
+  """Whole on every device of the mesh of the step that is being traced, and so its gradient."""
+  if jax.sharding.get_abstract_mesh().empty:
+    return tree
+  return jax.lax.with_sharding_constraint(tree, P())
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, P())
 

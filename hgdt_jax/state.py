@@ -1,11 +1,14 @@
 """What a stage trains: networks with their moving averages and optimiser states."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 import optax
+
+from hgdt_jax import sharding
 
 
 @flax.struct.dataclass
@@ -30,16 +33,27 @@ class Net:
 
   @property
   def weights(self):
-    """What another stage or a sampler takes over: the average where there is one."""
+    """What samples: the average where there is one."""
     return self.params if self.ema is None else self.ema
 
-  def start_from(self, weights):
-    """The same network with `weights` in place of its own, and a fresh optimiser state."""
-    average = None if self.ema is None else jax.tree.map(jnp.copy, weights)
-    return self.replace(params=weights, ema=average)
+  @property
+  def handed_on(self) -> 'Net':
+    """What another stage takes over: the weights, and all that no gradient reaches."""
+    return Net(self.weights, spectral=self.spectral, augment=self.augment)
+
+  def start_from(self, before: 'Net'):
+    """The network that `before`, which was handed on, had become; a fresh optimiser state."""
+    average = None if self.ema is None else jax.tree.map(jnp.copy, before.params)
+    return before.replace(ema=average, opt_state=self.opt_state)
+
+  def gathered(self):
+    """With its parameters whole on every device: those that a step applies."""
+    return self.replace(params=sharding.gathered(self.params))
 
   def update(self, grads, tx: optax.GradientTransformation, decay: float | jax.Array = 0.0):
     """One optimiser step, after which the average keeps `decay` of itself; returns a new Net."""
+    # Else the split of the optimiser's moments would spread to the activations, batch and all.
+    grads = sharding.gathered(grads)
     updates, opt_state = tx.update(grads, self.opt_state, self.params)
     params = optax.apply_updates(self.params, updates)
     if self.ema is None:
@@ -66,3 +80,19 @@ class TrainState:
   @classmethod
   def create(cls, **nets: Net):
     return cls(jnp.zeros((), jnp.int32), nets)
+
+
+def on_mesh(step: Callable, mesh: jax.sharding.Mesh) -> Callable:
+  """A stage's step as the devices of `mesh` share it: to be jitted with the state's shardings.
+
+  It finds the parameters whole (fully sharded data parallelism, ZeRO: Rajbhandari et al. 2020).
+  Left to itself, the compiler would rather split the activations as the parameters are, which moves
+  clips between devices.
+  """
+
+  def shared(state, batch, root):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      nets = {name: net.gathered() for name, net in state.nets.items()}
+      return step(state.replace(nets=nets), batch, root)
+
+  return shared

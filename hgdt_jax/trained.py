@@ -17,6 +17,7 @@ from hgdt_jax.diffusion.parameterization import denoise_fn
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.sampling import hybrid
 from hgdt_jax.stages import STAGES, denoising, networks
+from hgdt_jax.state import Net
 
 
 def abstract_state(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
@@ -41,7 +42,7 @@ def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, n
   }
   step = workdirs.last_step(workdir, stage)
   found = checkpoint.restore_part(workdir, stage, step, {'nets': part})['nets']
-  return {name: next(iter(net.values())) for name, net in found.items()}
+  return {name: Net(params=next(iter(net.values()))) for name, net in found.items()}
 
 
 DRAFTED = ('gan', 'hybrid', 'hybrid_fewstep')  # methods that begin with the generator
@@ -122,7 +123,7 @@ class Trained:
   Attributes:
     cfg: the configuration.
     mesh: the devices.
-    weights: what each stage so far hands on, `{stage: {network: parameters}}`.
+    weights: what each stage so far hands on, `{stage: {network: Net}}`.
   """
 
   def __init__(self, cfg: config.Config, weights: Mapping[str, dict], mesh: jax.sharding.Mesh):
@@ -254,7 +255,8 @@ class Trained:
     return self._fetch(self._truncate(clip, jax.random.key(seed), tau), _NOISY_CONTRAST)
 
   def _nets(self, method):
-    return {name: self.weights[stage][name] for name, stage in self._sources(method).items()}
+    sources = self._sources(method)
+    return {name: self.weights[stage][name].params for name, stage in sources.items()}
 
   def _sources(self, method):
     """The stage that each network of a method is of: the last that trained it."""

@@ -46,7 +46,7 @@ MAY_IMPORT = {
   'hgdt_jax.rng': 'jax',
   'hgdt_jax.shapes': 'jax',
   'hgdt_jax.sharding': 'jax',
-  'hgdt_jax.state': 'jax flax optax',
+  'hgdt_jax.state': 'jax flax optax hgdt_jax.sharding',
   'hgdt_jax.warp': 'jax',
   'hgdt_jax.diffusion': 'jax hgdt_jax.diffusion hgdt_jax.shapes hgdt_jax.rng',
   'hgdt_jax.losses': 'jax hgdt_jax.losses hgdt_jax.warp',
@@ -65,12 +65,12 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.stages': (
     'jax flax optax hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses hgdt_jax.stages '
-    'hgdt_jax.augment hgdt_jax.config hgdt_jax.rng hgdt_jax.state'
+    'hgdt_jax.augment hgdt_jax.config hgdt_jax.rng hgdt_jax.sharding hgdt_jax.state'
   ),
   'hgdt_jax.workdir': 'jax configs hgdt_jax.checkpoint hgdt_jax.config',
   'hgdt_jax.trained': (
     'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.diffusion hgdt_jax.models hgdt_jax.rng '
-    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.workdir'
+    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.workdir'
   ),
   'hgdt_jax.results': 'hgdt_jax.config hgdt_jax.metrics hgdt_jax.sampling hgdt_jax.trained',
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root

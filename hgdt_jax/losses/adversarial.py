@@ -65,20 +65,28 @@ def mean_sign(objective: Objective, real: jax.Array, fake: jax.Array) -> jax.Arr
   return jnp.mean(jnp.sign(real - neutral))
 
 
-def gradient_penalty(score: Callable[[jax.Array], jax.Array], video: jax.Array) -> jax.Array:
+def gradient_penalty(
+  score: Callable[[jax.Array], jax.Array], video: jax.Array, weight: jax.Array | None = None
+) -> jax.Array:
   """Mean squared norm of d score / d video over the batch; R1 on real clips, R2 on fakes.
 
   Args:
-    score: clips `[B, T, H, W, C]` -> logits, whose sum over all but the batch is differentiated.
-    video: where. Computed in float32 whatever the critic computes in.
+    score: clips `[B, T, H, W, C]` -> logits, whose sum is differentiated: of a critic that computes
+      in float32, for the gradient of this gradient keeps little of what bfloat16 leaves.
+    video: where.
+    weight: `[B]`, of each clip in the mean; None: all the same.
 
   Source: Mescheder et al. 2018, eq. 9, without its factor gamma / 2.
   """
-  return jnp.mean(_squared_norms(score, video))
+  return jnp.average(_squared_norms(score, video), weights=weight)
 
 
 def interpolation_penalty(
-  score: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, share: jax.Array
+  score: Callable[[jax.Array], jax.Array],
+  real: jax.Array,
+  fake: jax.Array,
+  share: jax.Array,
+  weight: jax.Array | None = None,
 ) -> jax.Array:
   """Mean squared distance from 1 of the norm of d score / d video between real and fake clips.
 
@@ -87,15 +95,17 @@ def interpolation_penalty(
     real: `[B, T, H, W, C]`.
     fake: the same.
     share: `[B]` in [0, 1], of the fake in each clip where the gradient is taken.
+    weight: as in `gradient_penalty`.
 
   Source: Gulrajani et al. 2017 (WGAN-GP), eq. 3, without its factor lambda.
   """
   share = share.reshape(-1, *(1 for _ in real.shape[1:]))
   squared = _squared_norms(score, real + share * (fake - real))
-  return jnp.mean(jnp.square(jnp.sqrt(squared + 1e-12) - 1))  # at 0, sqrt has no gradient
+  distance = jnp.square(jnp.sqrt(squared + 1e-12) - 1)  # at 0, sqrt has no gradient
+  return jnp.average(distance, weights=weight)
 
 
 def _squared_norms(score, video):
-  """Squared norm `[B]` of d score / d video, in float32 whatever the critic computes in."""
+  """Squared norm `[B]` of d score / d video, summed in float32."""
   gradient = jax.grad(lambda x: jnp.sum(score(x).astype(jnp.float32)))(video.astype(jnp.float32))
   return jnp.sum(jnp.square(gradient), axis=tuple(range(1, gradient.ndim)))

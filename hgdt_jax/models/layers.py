@@ -131,7 +131,8 @@ class Attention(nn.Module):
   """Multi-head self-attention over the last but one axis, residual, identity at initialisation.
 
   With `max_distance`, a learnt bias of the (clipped) signed distance between two positions is added
-  to the logits: temporal attention that accepts any number of frames.
+  to the logits: temporal attention that accepts any number of frames. Logits and softmax are in
+  float32 whatever `dtype` is.
   """
 
   head_size: int = 32
@@ -146,14 +147,13 @@ class Attention(nn.Module):
     h = nn.LayerNorm(dtype=jnp.float32)(x).astype(self.dtype)
     qkv = nn.Dense(3 * c, use_bias=False, dtype=self.dtype)(h)
     q, k, v = (a.reshape(n, length, heads, -1) for a in jnp.split(qkv, 3, axis=-1))
-    logits = jnp.einsum('nqhd,nkhd->nhqk', q, k).astype(jnp.float32) * q.shape[-1] ** -0.5
+    bias = None
     if self.max_distance:
       reach = self.max_distance
       table = self.param('distance_bias', zeros, (heads, 2 * reach + 1))
       distance = jnp.arange(length)[None, :] - jnp.arange(length)[:, None]
-      logits += table[None, :, jnp.clip(distance, -reach, reach) + reach]
-    weights = nn.softmax(logits, axis=-1).astype(self.dtype)
-    h = jnp.einsum('nhqk,nkhd->nqhd', weights, v).reshape(n, length, c)
+      bias = table[None, :, jnp.clip(distance, -reach, reach) + reach]
+    h = jax.nn.dot_product_attention(q, k, v, bias).reshape(n, length, c)
     return nn.Dense(c, kernel_init=zeros, dtype=self.dtype)(h)
 
 

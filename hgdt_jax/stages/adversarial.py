@@ -1,5 +1,6 @@
 """One round of the adversarial game, shared by the stages `gan`, `joint` and `fewstep`."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -10,7 +11,8 @@ from hgdt_jax import augment
 from hgdt_jax.config import Config
 from hgdt_jax.losses import adversarial
 from hgdt_jax.models import spectral
-from hgdt_jax.models.critic import Critic
+from hgdt_jax.models.critic import FULL_GROUP, Critic, group_size
+from hgdt_jax.stages import batches
 from hgdt_jax.state import Net
 
 NO_OTHER_LOSS = lambda clip: jnp.zeros(())
@@ -86,24 +88,28 @@ def play(
   if critic.spectral:
     critic = critic.replace(spectral=spectral.iterate(critic.params, critic.spectral))
 
-  def score(params, video, every=1):
+  def score(params, video, network=critic_network, take=lambda rows: rows):
     if critic.spectral:
       params = spectral.normalise(params, critic.spectral)
-    return critic_network.apply({'params': params}, video, t[::every], label[::every], frames)
+    return network.apply({'params': params}, video, take(t), take(label), frames)
 
   def critic_loss(params):
     real_score, fake_score = score(params, seen_real), score(params, seen_fake)
     loss = sum(objective.critic(real_score[k], fake_score[k]) for k in real_score)
-    every = cfg.gan.penalty_rows
-    some_real, some_fake = seen_real[::every], seen_fake[::every]
-    penalty = _penalty(cfg, lambda x: score(params, x, every), some_real, some_fake, key('penalty'))
+    penalty = penalise(functools.partial(score, params))
     return loss + penalty, (loss, penalty, real_score, fake_score)
+
+  def penalise(score):
+    take, weight = penalised_rows(cfg, len(real))
+    exact = functools.partial(score, network=critic_network.clone(dtype=jnp.float32), take=take)
+    share = jax.random.uniform(key('penalty'), (len(real),))
+    return _penalty(cfg, exact, take(seen_real), take(seen_fake), take(share), weight)
 
   grads, (d_loss, penalty, real_score, fake_score) = jax.grad(critic_loss, has_aux=True)(
     critic.params
   )
   d_norm = optax.tree.norm(grads)
-  critic = critic.update(grads, critic_tx)
+  critic = critic.update(grads, critic_tx).gathered()
 
   def generator_loss(fake):
     fake_score = score(critic.params, see_fake(augmented(fake, 'fake')))
@@ -169,31 +175,40 @@ def draw_frames(cfg: Config, key: jax.Array) -> jax.Array:
   return jnp.sort(drawn)
 
 
-def _penalty(cfg, score, real, fake, key):
-  """gamma / 2 (R1 + R2) and the interpolation penalty, on every `penalty_rows`-th row.
+def penalised_rows(cfg: Config, batch: int) -> tuple[Callable, jax.Array]:
+  """Every `penalty_rows`-th row of a batch, as `batches.every` gives them.
 
   What lazy regularisation (StyleGAN2 2020) saves, without its bursts and without a branch in the
-  program: the mean over some rows of a random batch is as unbiased as the mean over all.
+  program: the mean over some rows of a random batch is as unbiased as the mean over all. A critic
+  that compares the clips of a group is penalised on whole groups: alone, a clip has no spread.
   """
+  if not cfg.critic.minibatch_stddev:
+    return batches.every(cfg.gan.penalty_rows, batch)
+  group = group_size(batch)
+  # Some of smaller groups might be grouped otherwise than all of them.
+  return batches.every(cfg.gan.penalty_rows if group == FULL_GROUP else 1, batch, group)
+
+
+def _penalty(cfg, score, real, fake, share, weight):
+  """gamma / 2 (R1 + R2) and the interpolation penalty, means with `weight`."""
 
   def joined(x):
     scores = score(x)
     return jnp.sum(scores['clip']) + jnp.sum(jnp.mean(scores['frame'], axis=1))
 
   penalties = [
-    0.5 * weight * adversarial.gradient_penalty(joined, video)
-    for weight, video in ((cfg.gan.r1, real), (cfg.gan.r2, fake))
-    if weight
+    0.5 * gamma * adversarial.gradient_penalty(joined, video, weight)
+    for gamma, video in ((cfg.gan.r1, real), (cfg.gan.r2, fake))
+    if gamma
   ]
-  if weight := cfg.gan.interpolation_penalty:
-    share = jax.random.uniform(key, (len(real),))
-    penalties.append(weight * adversarial.interpolation_penalty(joined, real, fake, share))
+  if scale := cfg.gan.interpolation_penalty:
+    penalties.append(scale * adversarial.interpolation_penalty(joined, real, fake, share, weight))
   return sum(penalties, jnp.zeros(()))
 
 
 def _spread(video):
-  """Mean distance of each clip to the next of the batch."""
-  return jnp.mean(jnp.abs(video - jnp.roll(video, 1, axis=0)))
+  """Mean distance of the clips of a batch to their mean."""
+  return jnp.mean(jnp.abs(video - jnp.mean(video, axis=0, keepdims=True)))
 
 
 def _motion(video):
