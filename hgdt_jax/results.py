@@ -4,11 +4,13 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Mapping
 
+import jax
 import numpy as np
 
 from hgdt_jax.config import AUTO
-from hgdt_jax.metrics import kernel, measures, protocol, random_features, score, temporal
+from hgdt_jax.metrics import kernel, measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
 from hgdt_jax.trained import DRAFTED, Known, Trained
@@ -33,33 +35,49 @@ _CONTINUING = ('gan', 'diffusion', 'hybrid')  # methods that may be given a firs
 _TRUE_FLOW = 'warping_error_true_flow'
 
 
-def evaluate(trained: Trained, held_out, reference, flows, workdir: pathlib.Path, environment):
+def evaluate(
+  trained: Trained,
+  held_out,
+  reference,
+  flows,
+  workdir: pathlib.Path,
+  environment,
+  timing: Mapping[str, float | None],
+):
   """Draws, scores, and writes `samples/` and `results.json`; returns the rows of the table.
+
+  Every process makes this call with the same arguments. They draw together, share the scoring out
+  and return the same scores; process 0 writes.
 
   Args:
     held_out: `{'video': uint8 [N, T, H, W, C], 'label': [N]}`, clips that were not trained on.
     reference: the same of clips that were, as many: real against real, the best to hope for.
     flows: exact (flow, mask) of each held-out clip where the source knows them, else none.
     environment: what results.json says of the run.
+    timing: what the clips' source says of them in time; part of every stamp.
   """
   cfg = trained.cfg
-  show = lambda name, video: clips.write_samples(
-    video[:SHOWN], workdir / 'samples' / name, cfg.data.fps
-  )
+  facts = {'split': 'test', 'seed': cfg.seed, **timing}
+
+  def show(name, video):
+    if jax.process_index() == 0:
+      clips.write_samples(video[:SHOWN], workdir / 'samples' / name, cfg.data.fps)
+
   show('real', held_out['video'])
-  rows = [_row(cfg, 'real', held_out['video'], reference['video'], {})]
+  rows = [_row(cfg, 'real', held_out['video'], reference['video'], {}, facts)]
   for method in trained.methods:
     steps = _table_steps(trained, method)
     video, seconds = _draw(trained, method, held_out, steps, cfg.hybrid.tau)
     show(method, video)
-    paired = _refined_scores(trained, method, held_out, flows)
+    paired = _refined_scores(trained, method, held_out, flows, facts)
     evaluations = trained.evaluations(method, steps)
-    rows.append(_row(cfg, method, held_out['video'], video, paired, evaluations, seconds))
+    rows.append(_row(cfg, method, held_out['video'], video, paired, facts, evaluations, seconds))
   if cfg.gan.image_share:
     continuing = [method for method in _CONTINUING if method in trained.methods]
-    rows += [_continued(trained, method, held_out, show) for method in continuing]
+    rows += [_continued(trained, method, held_out, facts, show) for method in continuing]
   results = {'results': rows, 'curves': _curves(trained, held_out), 'environment': environment}
-  _write_json(workdir / 'results.json', results)
+  if jax.process_index() == 0:
+    _write_json(workdir / 'results.json', results)
   return rows
 
 
@@ -67,11 +85,11 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   """What a stage has come to so far: a few scores of what it trains, by names for its rows.
 
   Drawn with the codes and noise of the table in `results.json`, so that the last ones of a stage
-  are that table's, where no later stage trains the same.
+  are that table's, where no later stage trains the same. By every process, as `evaluate`.
   """
   cfg, method = trained.cfg, _TRAINED_BY[stage]
   video, _ = _draw(trained, method, held_out, _table_steps(trained, method), cfg.hybrid.tau)
-  found = score.score_clips(held_out['video'], video, _CURVES)
+  found = _scores(held_out['video'], video, _CURVES)
   values = {name: one.value for name, one in found.items()}
   if stage in _TRAIN_DRAFTS and cfg.hybrid.tau != AUTO:
     (test,) = truncation(trained, held_out, [cfg.hybrid.tau], [method])
@@ -79,7 +97,7 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   if method != 'gan':
     few = {name: rows[: cfg.evaluation.batch] for name, rows in held_out.items()}
     refined = _refined(trained, method, few)
-    values['psnr_refined'] = score.score_clips(few['video'], refined, ('psnr',))['psnr'].value
+    values['psnr_refined'] = _scores(few['video'], refined, ('psnr',))['psnr'].value
   return {f'{stage}/held_out/{name}': value for name, value in values.items()}
 
 
@@ -95,17 +113,26 @@ def truncation(trained: Trained, clips_of, taus, methods) -> list[dict]:
   Returns:
     Rows with tau, method, statistic and p_value.
   """
-  size, video, label = trained.cfg.evaluation.batch, clips_of['video'], clips_of['label']
-  starts = range(0, len(video), size)
-  features = lambda clips: random_features.features(np.concatenate(clips))
-  rows = []
+  cfg, video, label = trained.cfg, clips_of['video'], clips_of['label']
+  count, seed = len(video), cfg.seed
+
+  def features(draw):
+    drawn, _ = _in_batches(cfg, count, draw)
+    return score.measure_clips(drawn, 'clip_random_conv3d', shared=True)[:, 0]
+
+  def clips_at(tau):  # with numbers, and so noise, that no draft has
+    return features(lambda rows, i: trained.clips_at(video[rows], seed, tau, first=count + i))
+
+  def drafts_at(tau, method):
+    return features(lambda rows, i: trained.draft_at(method, label[rows], seed, tau, first=i))
+
+  found = []
   for tau in sorted(taus):
-    real = features([trained.clips_at(video[i : i + size], len(video) + i, tau) for i in starts])
+    real = clips_at(tau)
     for method in methods:
-      drafts = [trained.draft_at(method, label[i : i + size], i, tau) for i in starts]
-      found = kernel.two_sample_test(features(drafts), real)
-      rows.append({'tau': tau, 'method': method} | found._asdict())
-  return rows
+      test = kernel.two_sample_test(drafts_at(tau, method), real)
+      found.append({'tau': tau, 'method': method} | test._asdict())
+  return found
 
 
 def table(rows) -> str:
@@ -136,39 +163,58 @@ def _table_steps(trained, method):
 
 
 def _draw(trained, method, held_out, steps, tau, *, continuing=False):
-  """All clips, and seconds a clip after the first batch, which may compile.
+  """All clips, and seconds a clip, as `_in_batches`.
 
   `continuing`: each begins with the first frame of its held-out clip.
   """
-  size, start, drawn = trained.cfg.evaluation.batch, None, []
-  label, video = held_out['label'], held_out['video']
-  for i in range(0, len(label), size):
-    rows = slice(i, i + size)
+  cfg, label, video = trained.cfg, held_out['label'], held_out['video']
+
+  def draw(rows, first):
     known = Known(video[rows, :1], (0,)) if continuing else None
-    drawn.append(trained.draw(method, label[rows], seed=i, steps=steps, tau=tau, known=known))
+    options = {'first': first, 'steps': steps, 'tau': tau, 'known': known}
+    return trained.draw(method, label[rows], cfg.seed, **options)
+
+  return _in_batches(cfg, len(label), draw)
+
+
+def _in_batches(cfg, count, draw):
+  """What `draw(rows, first)` gives for all `count` rows, and seconds a row.
+
+  `first` is the number of the first of `rows`. The last batch is filled up with rows from the
+  start, which are left out of the result: no other size is compiled. The time is that of all
+  batches but the first, which may compile, and None where there is no other.
+  """
+  size, start, drawn = min(cfg.evaluation.batch, count), None, []
+  for first in range(0, count, size):
+    drawn.append(draw(np.arange(first, first + size) % count, first))
     start = start or time.monotonic()
-  rest = len(label) - len(drawn[0])
-  return np.concatenate(drawn), (time.monotonic() - start) / rest if rest else None
+  timed = size * (len(drawn) - 1)
+  return np.concatenate(drawn)[:count], (time.monotonic() - start) / timed if timed else None
 
 
-def _row(cfg, method, real, fake, more, evaluations=0, seconds=None):
-  facts = {'split': 'test', 'stride': cfg.data.stride, 'seed': cfg.seed}
+def _scores(real, fake, names, weights='', **facts):
+  """By metric; the processes share the work out."""
+  return score.score_clips(real, fake, names, weights or None, shared=True, **facts)
+
+
+def _row(cfg, method, real, fake, more, facts, evaluations=0, seconds=None):
   names = (*_SETS, *_configured(cfg, paired=False))
-  scores = score.score_clips(real, fake, names, cfg.evaluation.weights or None, **facts)
+  scores = _scores(real, fake, names, cfg.evaluation.weights, **facts)
   scores |= _warping(cfg, real, fake, **facts)
   return protocol.results_row(method, scores | more, evaluations, seconds)
 
 
-def _continued(trained, method, held_out, show):
+def _continued(trained, method, held_out, facts, show):
   """The row of a method that is given the first frames of the held-out clips."""
   cfg, name, real = trained.cfg, f'{method}_first_frame', held_out['video']
   steps = _table_steps(trained, method)
   video, seconds = _draw(trained, method, held_out, steps, cfg.hybrid.tau, continuing=True)
   show(name, video)
-  facts = {'of': 'the frames after a given first one, against those of the real clip'}
-  paired = score.score_clips(real[:, 1:], video[:, 1:], ('psnr', 'ssim'), **facts)
+  said = 'the frames after a given first one, against those of the real clip'
+  paired = _scores(real[:, 1:], video[:, 1:], ('psnr', 'ssim'), **facts, of=said)
   paired = {f'{metric}_continued': one for metric, one in paired.items()}  # not of what is refined
-  return _row(cfg, name, real, video, paired, trained.evaluations(method, steps), seconds)
+  evaluations = trained.evaluations(method, steps, known=True)
+  return _row(cfg, name, real, video, paired, facts, evaluations, seconds)
 
 
 def _configured(cfg, paired):
@@ -180,18 +226,21 @@ def _configured(cfg, paired):
 def _warping(cfg, real, fake, **facts):
   """Of the first clips only: estimating a flow is slow."""
   few = cfg.evaluation.flow_clips
-  return score.score_clips(real[:few], fake[:few], ('warping_error',), **facts)
+  return _scores(real[:few], fake[:few], ('warping_error',), **facts)
 
 
-def _refined_scores(trained, method, held_out, flows):
+def _refined_scores(trained, method, held_out, flows, facts):
   """Held-out clips diffused to tau and refined, against themselves: a paired comparison."""
   if method == 'gan':
     return {}
   cfg, video, refined = trained.cfg, held_out['video'], _refined(trained, method, held_out)
-  said = f'held-out clips diffused to tau {cfg.hybrid.tau} and refined in {cfg.hybrid.steps} steps'
-  facts = {'of': said}
+  said = (
+    f'held-out clips diffused to tau {cfg.hybrid.tau} and refined in {cfg.hybrid.steps} steps, '
+    'without latents of the clean clip'
+  )
+  facts = facts | {'of': said}
   names = ('psnr', 'ssim', *_configured(cfg, paired=True))
-  scores = score.score_clips(video, refined, names, cfg.evaluation.weights or None, **facts)
+  scores = _scores(video, refined, names, cfg.evaluation.weights, **facts)
   if flows:
     errors = [temporal.warping_error(clip, *flow) for clip, flow in zip(refined, flows)]
     stamp = facts | {'clips': len(errors), 'flow': 'exact, of the source', 'better': 'lower'}
@@ -201,11 +250,12 @@ def _refined_scores(trained, method, held_out, flows):
 
 def _refined(trained, method, held_out):
   cfg, video, label = trained.cfg, held_out['video'], held_out['label']
-  size, tau, steps = cfg.evaluation.batch, cfg.hybrid.tau, cfg.hybrid.steps
-  refine = lambda rows, seed: trained.refine(
-    method, video[rows], label[rows], seed, steps=steps, tau=tau
-  )
-  return np.concatenate([refine(slice(i, i + size), i) for i in range(0, len(video), size)])
+
+  def refine(rows, first):
+    options = {'first': first, 'steps': cfg.hybrid.steps, 'tau': cfg.hybrid.tau}
+    return trained.refine(method, video[rows], label[rows], cfg.seed, **options)
+
+  return _in_batches(cfg, len(video), refine)[0]
 
 
 def _curves(trained, held_out):
@@ -214,7 +264,7 @@ def _curves(trained, held_out):
 
   def point(method, steps, tau):
     video, seconds = _draw(trained, method, held_out, steps, tau)
-    scores = score.score_clips(held_out['video'], video, _CURVES)
+    scores = _scores(held_out['video'], video, _CURVES)
     scores |= _warping(cfg, held_out['video'], video)
     return {
       'network_evaluations': trained.evaluations(method, steps),

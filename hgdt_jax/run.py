@@ -200,7 +200,8 @@ def sample(
       model.draw(
         method,
         rows,
-        seed=seed + i,
+        seed,
+        first=i,
         steps=steps or cfg.hybrid.steps,
         tau=tau or cfg.hybrid.tau,
         frames=frames,
@@ -359,4 +360,5 @@ def _evaluate(model, sources, held_out, workdir, seconds):
     few = held_out['id'][: cfg.evaluation.flow_clips]
     flows = [sources['test'].flow(int(i)) for i in few]
   environment = _environment() | {'wall_seconds': round(seconds, 1)}
-  return results.evaluate(model, held_out, reference, flows, workdir, environment)
+  timing = sources['test'].timing
+  return results.evaluate(model, held_out, reference, flows, workdir, environment, timing)

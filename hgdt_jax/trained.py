@@ -13,6 +13,7 @@ from hgdt_jax import checkpoint, config, rng, sharding
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
+from hgdt_jax.diffusion.noise import by_row
 from hgdt_jax.diffusion.parameterization import denoise_fn
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.sampling import hybrid
@@ -99,19 +100,23 @@ class _Walk(NamedTuple):
 
   Attributes:
     start: `[B, T, H, W, C]` at noise level `t_start`.
+    numbers: `[B]`, of the clips: each draws its noise by its own.
     steps: how many; no other number compiles anew, up to the next `_STEPS_COMPILED`.
     label: `[B]`.
-    latents: the aligner's `[B, T, D]`, or None: the aligner is off.
+    latents: the draft's `[B, T, D]`, or None: not told.
+    align: `[B]` of ones, or None: the aligner is off.
     mixing: `[B]`, whether frames see each other.
     guidance: scale of classifier-free guidance, or None.
     known: as `Trained._known` gives it.
   """
 
   start: jax.Array
+  numbers: jax.Array
   t_start: float
   steps: int
   label: jax.Array
   latents: jax.Array | None
+  align: jax.Array | None
   mixing: jax.Array
   guidance: float | None = None
   known: tuple | None = None
@@ -119,6 +124,9 @@ class _Walk(NamedTuple):
 
 class Trained:
   """Draws clips. All methods draw from the same codes and noise for the same seed.
+
+  Clips of a seed are numbered, and all that is drawn for one is a function of (seed, its number):
+  neither the batch it is drawn in nor how many are drawn changes it.
 
   Attributes:
     cfg: the configuration.
@@ -176,10 +184,20 @@ class Trained:
       self.cfg.hybrid.spacing,
     )
 
-  def evaluations(self, method: str, steps: int) -> int:
-    """Network evaluations a clip: the generator's one, and the denoiser's."""
-    refined = 0 if method == 'gan' else self.recipe(method).evaluations(steps)
-    return (method in DRAFTED) + refined
+  def evaluations(
+    self, method: str, steps: int, *, guided: bool = False, known: bool = False
+  ) -> int:
+    """Network evaluations a clip, in forward passes: the generator's one, and the denoiser's.
+
+    Guidance towards a label (`guided`) denoises twice. That by `known` frames takes a gradient with
+    respect to the noisy clip, not to weights: the backward pass counts as one forward pass more
+    (XLA counts 2.0 times the operations of a forward pass alone), or two where activations are
+    recomputed.
+    """
+    if method == 'gan':
+      return 1
+    passes = (1 + guided) * (2 + self.cfg.denoiser.remat if known else 1)
+    return (method in DRAFTED) + passes * self.recipe(method).evaluations(steps)
 
   def steps(self, method: str, evaluations: int) -> int:
     """Steps of a method that spend at most that many network evaluations, at least 1."""
@@ -191,6 +209,7 @@ class Trained:
     label,
     seed: int,
     *,
+    first: int = 0,
     steps: int,
     tau: float,
     frames: int = 0,
@@ -203,6 +222,7 @@ class Trained:
     Args:
       method: one of `methods`.
       seed: which codes and noise; equal for all methods.
+      first: number of the first clip; the others follow.
       steps: of the denoiser; unused by 'gan'.
       tau: noise level that drafts are diffused to; unused without a draft.
       frames: T; 0 for the number trained on. Longer clips are denoised in overlapping windows.
@@ -215,44 +235,45 @@ class Trained:
     """
     frames = frames or self.cfg.data.frames
     self._check(method, frames, guidance, known)
-    key, label = jax.random.key(seed), self._rows(label)
+    key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
     latents, t_start, mixing = None, 1.0, jnp.ones(len(label))
     given = self._known(known, frames)
     if method in DRAFTED:
-      clip, latents = self._drafted(method, key, label, frames, given)
+      clip, latents = self._drafted(method, key, numbers, label, frames, given)
       if method == 'gan':
         return self._fetch(clip)
-      start, t_start = self._truncate(clip, key, tau), tau
+      start, t_start = self._truncate(clip, key, numbers, tau), tau
     else:
       size = self.cfg.data.size
-      start = self._start(key, (len(label), frames, size, size, networks.CHANNELS))
+      start = self._start(key, numbers, (frames, size, size, networks.CHANNELS))
       mixing *= method == 'diffusion'
-    walk = _Walk(start, t_start, steps, label, latents, mixing, guidance, given)
+    align = self._align(method, label)
+    walk = _Walk(start, numbers, t_start, steps, label, latents, align, mixing, guidance, given)
     return self._refined(method, self.recipe(method, sampler), walk, key)
 
-  def refine(self, method: str, video, label, seed: int, *, steps: int, tau: float):
+  def refine(self, method: str, video, label, seed: int, *, first: int = 0, steps: int, tau: float):
     """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.
 
-    The hybrids refine with the aligner and the latents that the bridge sees in the clips.
+    No method is told more of the clean clips than what is left of them at `tau`: the hybrids refine
+    with the aligner and without latents, for those of a clean clip would be an encoding of the
+    answer.
     """
-    key, label = jax.random.key(seed), self._rows(label)
-    clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
-    latents, mixing = None, jnp.full(len(label), float(method != 'diffusion_frames'))
-    if method in DRAFTED and 'bridge' in self._nets(method):
-      latents = self._guess(self._nets(method)['bridge'], clip)
-    walk = _Walk(self._truncate(clip, key, tau), tau, steps, label, latents, mixing)
+    key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
+    start = self._truncate(self._clips(video), key, numbers, tau)
+    mixing = jnp.ones(len(label)) * (method != 'diffusion_frames')
+    walk = _Walk(start, numbers, tau, steps, label, None, self._align(method, label), mixing)
     return self._refined(method, self.recipe(method), walk, key)
 
-  def draft_at(self, method: str, label, seed: int, tau: float):
+  def draft_at(self, method: str, label, seed: int, tau: float, *, first: int = 0):
     """What `method`, 'gan' or a hybrid, refines from: its drafts diffused to tau. As `clips_at`."""
-    key, label = jax.random.key(seed), self._rows(label)
-    draft, _ = self._drafted(method, key, label, self.cfg.data.frames)
-    return self._fetch(self._truncate(draft, key, tau), _NOISY_CONTRAST)
+    key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
+    draft, _ = self._drafted(method, key, numbers, label, self.cfg.data.frames)
+    return self._fetch(self._truncate(draft, key, numbers, tau), _NOISY_CONTRAST)
 
-  def clips_at(self, video, seed: int, tau: float):
+  def clips_at(self, video, seed: int, tau: float, *, first: int = 0):
     """Given clips diffused to tau, uint8 `[N, T, H, W, C]` at a contrast that clips no noise."""
-    clip = self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
-    return self._fetch(self._truncate(clip, jax.random.key(seed), tau), _NOISY_CONTRAST)
+    clip, key = self._clips(video), jax.random.key(seed)
+    return self._fetch(self._truncate(clip, key, self._numbers(first, video), tau), _NOISY_CONTRAST)
 
   def _nets(self, method):
     sources = self._sources(method)
@@ -317,20 +338,25 @@ class Trained:
     if walk.steps < 1:
       raise ValueError(f'steps is {walk.steps}; {method} takes at least one')
     nets = self._nets(method)
-    walk = walk if self._is_aligned(method) else walk._replace(latents=None)
+    walk = walk if self._is_aligned(method) else walk._replace(latents=None, align=None)
     most_steps = -(-walk.steps // _STEPS_COMPILED) * _STEPS_COMPILED
     key = rng.stream(key, 'sample/walk')
     return self._fetch(
       self._program(nets['denoiser'], walk, key, recipe=recipe, most_steps=most_steps)
     )
 
-  def _drafted(self, method, key, label, frames, given=None):
+  def _drafted(self, method, key, numbers, label, frames, given=None):
     """Drafts and their latents; `given` as `_known` gives it."""
     first = None if given is None else given[0][:, 0]
-    return self._draft(self._nets(method)['generator'], key, label, first, frames)
+    return self._draft(self._nets(method)['generator'], key, numbers, label, first, frames)
 
-  # Each program is compiled once for a number of clips, whatever seed, tau, steps, label and
-  # guidance scale.
+  @staticmethod
+  def _align(method, label):
+    """As `_Walk` has it: the hybrids refine with the aligner."""
+    return jnp.ones(len(label)) if method in DRAFTED else None
+
+  # Each program is compiled once for a number of clips, whatever seed, numbers, tau, steps, label
+  # and guidance scale.
 
   @functools.cached_property
   def _networks(self):
@@ -340,8 +366,10 @@ class Trained:
   def _draft(self):
     generator = self._networks.generator
 
-    def draft(weights, key, label, first, frames):
-      codes = generator.draw_codes(rng.stream(key, 'sample/codes'), len(label), frames)
+    def draft(weights, key, numbers, label, first, frames):
+      key = rng.stream(key, 'sample/codes')
+      one = lambda number: generator.draw_codes(jax.random.fold_in(key, number), 1, frames)
+      codes = jax.tree.map(lambda code: code[:, 0], jax.vmap(one)(numbers))
       if first is not None:
         first = jnp.broadcast_to(first, (len(label), *first.shape[1:]))
       return generator.apply({'params': weights}, codes, label, first)
@@ -349,15 +377,11 @@ class Trained:
     return jax.jit(draft, static_argnames='frames')
 
   @functools.cached_property
-  def _guess(self):
-    return jax.jit(lambda weights, clip: self._networks.bridge.apply({'params': weights}, clip))
-
-  @functools.cached_property
   def _truncate(self):
     recipe = self.recipe('hybrid')
 
-    def program(clip, key, tau):
-      return hybrid.truncate(recipe, clip, rng.stream(key, 'sample/noise'), tau)
+    def program(clip, key, numbers, tau):
+      return hybrid.truncate(recipe, clip, rng.stream(key, 'sample/noise'), numbers, tau)
 
     return jax.jit(program)
 
@@ -365,8 +389,8 @@ class Trained:
   def _start(self):
     recipe = self.recipe('diffusion')
 
-    def program(key, shape):
-      return hybrid.pure_noise(recipe, rng.stream(key, 'sample/noise'), shape)
+    def program(key, numbers, shape):
+      return hybrid.pure_noise(recipe, rng.stream(key, 'sample/noise'), numbers, shape)
 
     return jax.jit(program, static_argnames='shape')
 
@@ -378,7 +402,8 @@ class Trained:
         free = self._denoise(weights, walk, jnp.full_like(walk.label, -1), recipe)
         denoise = guide.classifier_free(denoise, free, walk.guidance, recipe.schedule)
       if walk.known is not None:
-        noise = recipe.noise(rng.stream(key, 'known'), walk.start.shape)
+        draw = by_row(recipe.noise, walk.numbers)
+        noise = draw(rng.stream(key, 'known'), walk.start.shape)
         denoise = guide.condition_on_frames(
           denoise, *walk.known, noise, recipe.schedule, scale=_RECONSTRUCTION
         )
@@ -387,6 +412,7 @@ class Trained:
         denoise,
         walk.start,
         key,
+        walk.numbers,
         steps=walk.steps,
         most_steps=most_steps,
         t_start=walk.t_start,
@@ -404,8 +430,8 @@ class Trained:
       condition = Condition.plain(label, length, self.cfg.generator.latent_size)
       if walk.latents is not None:
         part = jax.lax.dynamic_slice_in_dim(walk.latents, first, length, axis=1)
-        ones = jnp.ones(len(label))
-        condition = Condition(label, part, use_latents=ones, align=ones)
+        condition = condition.replace(latents=part, use_latents=jnp.ones(len(label)))
+      condition = condition.replace(align=walk.align)
 
       def network(x, t):
         return self._networks.denoiser.apply({'params': weights}, x, t, condition, walk.mixing)
@@ -425,12 +451,19 @@ class Trained:
   def _fetch(self, clip, contrast=1.0):
     return np.asarray(self._to_pixels(clip, contrast))
 
+  def _labels(self, label):
+    label = np.asarray(label, np.int32)
+    return self._rows(label if self.cfg.data.classes else np.full_like(label, -1))
+
+  def _numbers(self, first, rows):
+    """Of clips, one for each of `rows`; an array, so that no other number compiles anew."""
+    return self._rows(np.arange(first, first + len(rows), dtype=np.int32))
+
+  def _clips(self, video):
+    return self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
+
   def _rows(self, rows):
     """The same host rows in every process -> one array, split along the batch where it divides."""
-    rows = np.asarray(rows)
-    rows = rows.astype(np.int32) if rows.dtype.kind in 'iu' else rows
-    if not self.cfg.data.classes and rows.ndim == 1:
-      rows = np.full_like(rows, -1)
     even = len(rows) % self.mesh.size == 0
     where = sharding.batch(self.mesh) if even else sharding.replicated(self.mesh)
     return jax.make_array_from_callback(rows.shape, where, lambda index: rows[index])

@@ -1,7 +1,8 @@
 """Clips prepared by `python -m input_pipeline.prepare`: decoded once, read at the disk's speed.
 
 A prepared folder holds
-  prepared.json   shape of the clips [T, H, W, C], names of the classes, shards and clips per split
+  prepared.json   shape of the clips [T, H, W, C], names of the classes, and per split its shards,
+                  number of clips and timing (see `pipeline.Source`)
   index.csv       a row a clip: see `COLUMNS`; `id` counts from 0 within the split
   rejected.csv    what was left out, and why
   SPLIT-k-of-n.array_record   the clips, each the bytes of its uint8 array
@@ -53,6 +54,8 @@ class ArrayRecords:
       raise ValueError(f'{root}: prepared with {self._shape[0]} frames, {frames} asked for')
     self.classes = tuple(about['classes'])
     self.fingerprint = f'{about["fingerprint"]} frames={frames} split={split}'
+    # Sets prepared by earlier versions do not say.
+    self.timing = about['splits'][split].get('timing', {'stride': None, 'fps': None})
     self._frames, self._split = frames, split
     self._labels = _labels(root, split, self.classes)
     shards = [root / name for name in about['splits'][split]['shards']]

@@ -100,6 +100,19 @@ class FileClips:
     return {'file': entry.name, 'start': start, 'fps': round(fps, 3)}
 
   @property
+  def timing(self):
+    """Stride and rate of the clips; [lowest, highest] where files differ, None where not known.
+
+    At a target rate no one stride says which frames are taken.
+    """
+    if self.sampling.fps:
+      return {'stride': None, 'fps': self.sampling.fps}
+    stride = self.sampling.stride
+    rates = sorted({round(info.fps / stride, 3) for _, info in self._files if info.fps})
+    fps = [rates[0], rates[-1]] if len(rates) > 1 else rates[0] if rates else None
+    return {'stride': stride, 'fps': fps}
+
+  @property
   def rejected(self):
     """Files left out: a list of (path, reason)."""
     return [(str(entry.path), str(reason)) for entry, reason in list(self._left_out.items())]

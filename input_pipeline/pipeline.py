@@ -25,6 +25,7 @@ class Source(Protocol):
 
   classes: tuple[str, ...]  # names of the labels
   fingerprint: str  # equal for sources that hold the same clips
+  timing: dict  # 'stride' from frame to frame of the clips, and their rate 'fps'; None: not known
 
   def __len__(self) -> int: ...
 

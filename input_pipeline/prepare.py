@@ -186,12 +186,13 @@ def _finish(sources, out, shards, plan):
   if not rows:
     raise ValueError(f'no clip could be read; see {out / "rejected.csv"}')
   splits, lines = {}, []
-  for split in sources:
+  for split, source in sources.items():
     own = [shard for shard in shards if shard.split == split]
     number = itertools.count()
     lines += [(split, next(number), row) for shard in own for row in parts[shard]]
     names = [shard.name for shard in own if parts[shard]]
-    splits[split] = {'shards': names, 'clips': sum(len(parts[shard]) for shard in own)}
+    clips = sum(len(parts[shard]) for shard in own)
+    splits[split] = {'shards': names, 'clips': clips, 'timing': source.timing}
   _write_index(out / 'index.csv', lines)
   digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
   about = {

@@ -111,6 +111,7 @@ class Synthetic:
       raise ValueError(f'synthetic source: channels is {channels}, want 1 or 3')
     self.frames, self.size, self.count = frames, size, count
     self.seed, self.split, self.channels = seed, split, channels
+    self.timing = {'stride': 1, 'fps': None}  # time is in frames
 
   def __len__(self):
     return self.count

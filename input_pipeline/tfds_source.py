@@ -77,6 +77,11 @@ class Tfds:
     return {'file': self._name, 'start': 0, 'fps': 0}
 
   @property
+  def timing(self):
+    """The stride; records have no clock."""
+    return {'stride': self.sampling.stride, 'fps': None}
+
+  @property
   def fingerprint(self):
     return f'tfds-1 {self._name} {self.sampling} size={self.size} records={len(self)}'
 

@@ -5,6 +5,7 @@ network trained on correlated noise has only ever seen that.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -53,3 +54,16 @@ class Noise:
 
 
 IID = Noise()
+
+
+def by_row(noise: Noise, numbers: Array) -> Callable[..., Array]:
+  """The same law, the clip in row i drawn by (key, `numbers[i]`) alone, `numbers` int `[B]`.
+
+  So what is drawn for a clip does not depend on the batch that it is drawn in.
+  """
+
+  def draw(key, shape, dtype=jnp.float32):
+    one = lambda number: noise(jax.random.fold_in(key, number), (1, *shape[1:]), dtype)[0]
+    return jax.vmap(one)(numbers)
+
+  return draw

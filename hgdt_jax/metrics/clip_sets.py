@@ -24,7 +24,10 @@ class ClipSet(Protocol):
 
 
 class ArrayClips:
-  """Clips in memory, uint8 `[N, T, H, W, C]`. ValueError for anything else."""
+  """Clips in memory, uint8 `[N, T, H, W, C]`. ValueError for anything else.
+
+  Consecutive frames, unless `facts` say otherwise; a fact that is None is not known, and left out.
+  """
 
   fingerprint = ''  # nothing to gain: they were read already
 
@@ -37,7 +40,8 @@ class ArrayClips:
     _, frames, height, width, _ = clips.shape
     self._clips, self._batch = clips, batch
     self.groups = np.arange(len(clips))
-    self.facts = {'frames': frames, 'stride': 1, 'resolution': f'{width}x{height}'} | facts
+    facts = {'frames': frames, 'stride': 1, 'resolution': f'{width}x{height}'} | facts
+    self.facts = {name: value for name, value in facts.items() if value is not None}
 
   def batches(self):
     for start in range(0, len(self._clips), self._batch):

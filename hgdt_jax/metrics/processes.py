@@ -15,6 +15,11 @@ def is_mine(batch: int) -> bool:
   return batch % jax.process_count() == jax.process_index()
 
 
+def share(clips: int, most: int) -> int:
+  """Clips of a batch, `most` at most, such that every process has some of `clips` where it can."""
+  return max(1, min(most, -(-clips // jax.process_count())))
+
+
 def merge_moments(moments: Moments | None) -> Moments:
   """Moments over all processes, the same in each; None from one that measured nothing."""
   packed = moments and np.vstack([moments.mean, moments.scatter, moments.count + 0 * moments.mean])

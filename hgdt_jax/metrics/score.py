@@ -54,6 +54,7 @@ class Uncertainty:
 
 
 VALUES_ONLY = Uncertainty()
+_AT_ONCE = 16
 NO_NETWORKS: Mapping[str, Network] = types.MappingProxyType({})
 
 
@@ -64,15 +65,29 @@ def score_clips(
   weights_dir: str | pathlib.Path | None = None,
   uncertainty: Uncertainty = VALUES_ONLY,
   own_networks: Mapping[str, Network] = NO_NETWORKS,
+  shared: bool = False,
   **facts,
 ) -> dict[str, Score]:
   """Scores arrays uint8 `[N, T, H, W, C]` by the metrics `names` (of `table.METRICS`).
 
   Paired metrics take the i-th real with the i-th generated clip. `facts` (split, say) go into
-  every stamp. Errors as in `score_sets`.
+  every stamp, as `ArrayClips` takes them. `shared` and errors as in `score_sets`.
   """
-  real, fake = ArrayClips(real, **facts), ArrayClips(fake, **facts)
-  return score_sets(real, fake, names, weights_dir, uncertainty, own_networks, pairs=(real, fake))
+  batch = _batch(max(len(real), len(fake)), shared)
+  real, fake = ArrayClips(real, batch, **facts), ArrayClips(fake, batch, **facts)
+  return score_sets(
+    real, fake, names, weights_dir, uncertainty, own_networks, pairs=(real, fake), shared=shared
+  )
+
+
+def measure_clips(clips: np.ndarray, name: str, *, shared: bool = False) -> np.ndarray:
+  """Rows float `[N, K, D]` of the measure `name`, one that needs no weights, of uint8 clips.
+
+  `shared` as in `score_sets`.
+  """
+  clip_set = ArrayClips(clips, _batch(len(clips), shared))
+  wanted = {name: measures.make(name, networks.load)}
+  return _walk(wanted, {name}, clip_set.batches(), len(clips), shared)[name]
 
 
 def score_sets(
@@ -136,6 +151,11 @@ def score_sets(
     with _named(name):
       scores |= _score(name, metric, wanted[metric.measure], sides, samples, uncertainty)
   return scores
+
+
+def _batch(clips, shared):
+  """Clips in memory that are measured at once."""
+  return processes.share(clips, _AT_ONCE) if shared else _AT_ONCE
 
 
 @contextlib.contextmanager

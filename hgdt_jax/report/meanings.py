@@ -65,7 +65,9 @@ MOTION_RATIO = Metric(
 )
 
 _RANDOM = 'the features of a fixed random 3D convolution network: compare within this page only.'
-_PAIRS = 'held-out clips, noised to tau and refined, against themselves.'
+_PAIRS = (
+  'held-out clips, noised to tau and refined without latents of the clean clip, against themselves.'
+)
 
 METRICS = (
   Metric('fvd', 'FVD', 'lower', 'Fréchet distance of clips in the features of I3D (Kinetics).'),
