@@ -6,9 +6,9 @@ import pathlib
 import time
 from collections.abc import Mapping
 
-import jax
 import numpy as np
 
+from hgdt_jax import processes
 from hgdt_jax.config import AUTO
 from hgdt_jax.metrics import kernel, measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
@@ -60,7 +60,7 @@ def evaluate(
   facts = {'split': 'test', 'seed': cfg.seed, **timing}
 
   def show(name, video):
-    if jax.process_index() == 0:
+    if processes.is_first():
       clips.write_samples(video[:SHOWN], workdir / 'samples' / name, cfg.data.fps)
 
   show('real', held_out['video'])
@@ -76,7 +76,7 @@ def evaluate(
     continuing = [method for method in _CONTINUING if method in trained.methods]
     rows += [_continued(trained, method, held_out, facts, show) for method in continuing]
   results = {'results': rows, 'curves': _curves(trained, held_out), 'environment': environment}
-  if jax.process_index() == 0:
+  if processes.is_first():
     _write_json(workdir / 'results.json', results)
   return rows
 

@@ -2,12 +2,15 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
+from hgdt_jax.sampling import clips
 from input_pipeline import video_files
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -73,6 +76,43 @@ def test_train_then_sample_then_evaluate(tmp_path):
   )
   assert scored.returncode == 0, scored.stderr
   assert (tmp_path / 'scores.json').exists()
+
+
+def _stopped(number, until, *arguments):
+  """Sends a signal to a verb once `until()`; the finished process, with its output."""
+  environment = os.environ | {'PYTHONPATH': str(ROOT)}
+  command = [sys.executable, '-m', *map(str, arguments)]
+  pipe = subprocess.PIPE
+  process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+  for _ in range(3000):
+    if until() or process.poll() is not None:
+      break
+    time.sleep(0.05)
+  process.send_signal(number)
+  output = process.communicate(timeout=120)
+  return subprocess.CompletedProcess(command, process.returncode, *output)
+
+
+@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_sampling_and_scoring_in_one_line_and_changes_nothing(
+  finished, tmp_path, number, code
+):
+  """0 is never said of what is not done; what an earlier call made is still there."""
+  out = tmp_path / 'out'
+  video = np.zeros((4, 16, 16, 3), np.uint8)
+  clips.write_clips([video], out)
+  before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+  began = time.monotonic()
+  later = lambda: time.monotonic() - began > 4
+  sample = ('hgdt_jax.sample', f'--workdir={finished}', f'--out={out}', '--num=100000')
+  done = _stopped(number, later, *sample, '--method=gan')
+  _one_line(done, code, 'sample: stopped by', 'resume with the same command')
+  began = time.monotonic()
+  folders = (f'--real={finished}/samples/real/clips', f'--fake={finished}/samples/gan/clips')
+  scores = ('--frames=4', '--bootstrap=100000000', f'--out={tmp_path}/scores.json')
+  done = _stopped(number, later, 'hgdt_jax.evaluate', *folders, *scores, '--nocache')
+  _one_line(done, code, 'evaluate: stopped by')
+  assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
 
 
 def _one_line(done, code, *words):

@@ -72,7 +72,9 @@ MAY_IMPORT = {
     'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.diffusion hgdt_jax.models hgdt_jax.rng '
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.workdir'
   ),
-  'hgdt_jax.results': 'hgdt_jax.config hgdt_jax.metrics hgdt_jax.sampling hgdt_jax.trained',
+  'hgdt_jax.results': (
+    'hgdt_jax.config hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.trained'
+  ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.
   'hgdt_jax.main': 'hgdt_jax.cli hgdt_jax.processes hgdt_jax.run',
