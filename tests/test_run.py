@@ -258,7 +258,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, ba
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
   tiny_dict, tmp_path, one_device
 ):
-  tiny_dict['gan'] |= {'steps': 40, 'learning_rate': 1e30}
+  tiny_dict['gan'] |= dict(steps=40, learning_rate=0.99, objective='least_squares', r1=1e6)
   tiny_dict['stages'] = ('gan',)
   message = r'stage gan, step \d+: .* not finite, on the clips'
   with one_device(), pytest.raises(guards.Unhealthy, match=message):

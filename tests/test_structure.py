@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs import hybrid, weizmann
-from hgdt_jax import config, report, run
+from hgdt_jax import config, report, run, writer
 from hgdt_jax.models.bridge import Bridge
 from hgdt_jax.models.critic import Critic
 from hgdt_jax.models.generator import Generator
@@ -182,15 +182,19 @@ def test_every_module_imports(path):
 
 CHECKS = ('dataclasses', 'copy', 'hgdt_jax.config', 'hgdt_jax.schema')  # their reading is no use
 HANDED_ON = {'generator': Generator, 'critic': Critic, 'denoiser': UNet3D, 'bridge': Bridge}
-UNREAD = {}  # name: why a run need not read it
+UNREAD = {'gan.fake': 'put in by the test: such a field is found'}  # and why others may be
 
 
-def _noting(cls, note, by):
-  """A `__getattribute__` for `cls`: `note(name)` for each name that a module `by` lets through."""
-  before = cls.__getattribute__
+def _noting(cls, fields, note, by):
+  """A `__getattribute__` for `cls`: `note(field)` where a module that `by` lets through reads it.
+
+  What dataclasses generate, to compare, hash and show, lies in the module of the class.
+  """
+  before, generated = cls.__getattribute__, ('__init__', '__eq__', '__hash__', '__repr__')
 
   def read(self, name):
-    if by(sys._getframe(1).f_globals['__name__']):
+    frame = sys._getframe(1)
+    if name in fields and frame.f_code.co_name not in generated and by(frame.f_globals['__name__']):
       note(name)
     return before(self, name)
 
@@ -206,9 +210,11 @@ def _watched(cls, note, path=''):
     )
     for f in dataclasses.fields(cls)
   ]
-  watched = dataclasses.make_dataclass(cls.__name__, changed, bases=(cls,), frozen=True)
-  used = lambda name: note(path + name)
-  watched.__getattribute__ = _noting(cls, used, lambda module: module not in CHECKS)
+  watched = dataclasses.make_dataclass(
+    cls.__name__, changed, bases=(cls,), frozen=True, eq=False, repr=False
+  )
+  used, by = lambda name: note(path + name), lambda module: module not in CHECKS
+  watched.__getattribute__ = _noting(cls, dict(changed), used, by)
   return watched
 
 
@@ -263,9 +269,12 @@ def _unread(given, workdir, monkeypatch, cls):
     for section, network in HANDED_ON.items():
       used = lambda name, section=section: read.update([f'{section}.{name}'])
       by = lambda module: module.startswith('hgdt_jax.models.')
-      patch.setattr(network, '__getattribute__', _noting(network, used, by))
+      patch.setattr(
+        network, '__getattribute__', _noting(network, network.__dataclass_fields__, used, by)
+      )
     _shapes_only(patch)
     patch.setattr(report, 'build', lambda workdir: workdir)
+    patch.setattr(writer, 'make_writers', lambda workdir: [])
     run.main(given, workdir)
   return sorted(set(_paths(cls)) - read.keys())
 
@@ -279,7 +288,7 @@ def every_part(tiny_dict):
     'bridge': dict(patch=2),
     'gan': dict(augment='adaptive', noise=0.1),
     'guard': dict(action='rollback'),
-    'evaluation': dict(clips=4, batch=4, flow_clips=1, checks=1, metrics=('psnr',)),
+    'evaluation': dict(clips=4, batch=4, flow_clips=1, checks=0, metrics=('psnr',)),
     'checkpoint': dict(every=100),
   }
   for section, values in changes.items():
@@ -291,9 +300,37 @@ def every_part(tiny_dict):
 
 def test_every_config_field_is_read(every_part, tmp_path, monkeypatch, one_device):
   """A field that no code reads is a setting that does nothing."""
+  changed = lambda cls, **fields: dataclasses.make_dataclass(
+    cls.__name__, fields.items(), bases=(cls,), frozen=True
+  )
+  with_fake = changed(config.Config, gan=changed(config.Gan, fake=int))
+  every_part['gan']['fake'] = 0
   with one_device():
-    unread = _unread(every_part, tmp_path / 'run', monkeypatch, config.Config)
+    unread = _unread(every_part, tmp_path / 'run', monkeypatch, with_fake)
   assert set(unread) == UNREAD.keys()
+
+
+def test_to_check_copy_or_hand_on_a_field_is_not_to_read_it(tiny_dict):
+  read = []
+  cfg = config.build(_watched(config.Config, read.append), tiny_dict)
+  data, critic = cfg.data, cfg.critic
+  read.clear()
+  config.as_dict(cfg)
+  dataclasses.asdict(critic)
+  dataclasses.replace(cfg, data=dataclasses.replace(data, classes=2))
+  assert cfg == cfg and hash(cfg) and repr(cfg) and not read
+  assert cfg.gan.r1 and read == ['gan', 'gan.r1']
+
+
+def test_a_network_reads_a_field_where_it_acts_on_it(tiny, monkeypatch):
+  read = set()
+  fields, by = dataclasses.asdict(tiny.bridge), lambda module: module.startswith('hgdt_jax.models.')
+  monkeypatch.setattr(Bridge, '__getattribute__', _noting(Bridge, fields, read.add, by))
+  bridge = Bridge(latent_size=8, **dataclasses.asdict(tiny.bridge))
+  clip = jax.ShapeDtypeStruct((1, 4, 16, 16, 3), np.float32)
+  assert bridge == bridge.clone() and hash(bridge) and repr(bridge) and not read
+  jax.eval_shape(bridge.init, jax.random.key(0), clip)
+  assert read == {'width', 'patch'}  # maps are of 4x4 at once: nothing asks for their most
 
 
 RECIPES = [(recipe, preset) for recipe in (hybrid, weizmann) for preset in recipe.PRESETS]

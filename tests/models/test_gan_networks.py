@@ -35,13 +35,39 @@ def test_generator_draws_clips_in_range_and_unit_latents(generator):
   np.testing.assert_allclose(latents.std(axis=-1), 1, atol=1e-3)
 
 
-def test_motion_codes_move_the_clip_and_content_codes_do_not_vary_over_it(generator):
+def test_motion_codes_move_the_clip(generator):
   network, params, z = generator
   still = z | {'motion': jnp.zeros_like(z['motion'])}
   draw = lambda z: network.apply({'params': params}, z, jnp.array([0, 1]))[0]
   other = z | {'motion': z['motion'][:, ::-1]}
   assert jnp.abs(draw(z) - draw(other)).max() > 1e-3
   assert jnp.abs(draw(z) - draw(still)).max() > 1e-3
+
+
+def test_content_codes_do_not_vary_over_the_clip(generator):
+  """There is one a clip, and what it adds to the features of the frames it adds to all alike."""
+  network, params, z = generator
+  assert z['content'].shape == (B, network.content_size)
+  content = lambda module, method: module.name in ('content0', 'content1', 'mix0')
+
+  def features(z):
+    apply = lambda z: network.apply(
+      {'params': params},
+      z,
+      jnp.array([0, 1]),
+      capture_intermediates=content,
+      mutable='intermediates',
+    )
+    return {name: found['__call__'][0] for name, found in apply(z)[1]['intermediates'].items()}
+
+  one, other = features(z), features(z | {'content': z['content'] + 1.0})
+  assert one['content1'].shape == (B, network.latent_size)
+  added = other['mix0'] - one['mix0']
+  assert added.shape[1] == T and jnp.abs(added).max() > 1e-3
+  np.testing.assert_allclose(added, jnp.broadcast_to(added[:, :1], added.shape), atol=1e-6)
+  moved = features(z | {'motion': z['motion'] + 1.0})
+  np.testing.assert_array_equal(moved['content1'], one['content1'])
+  assert jnp.abs(jnp.diff(moved['mix0'] - one['mix0'], axis=1)).max() > 1e-3  # as motion does not
 
 
 def test_the_style_of_a_clip_is_the_same_in_all_its_frames(generator):
