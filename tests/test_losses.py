@@ -101,6 +101,15 @@ def test_interpolation_penalty_looks_between_real_and_fake_one_share_a_clip():
   np.testing.assert_allclose(penalty, (1**2 + 3**2 + 5**2) / 3, rtol=1e-5)
 
 
+def test_a_clip_of_no_weight_is_not_penalised():
+  """Of sum x^2 / 2 the gradient is x itself."""
+  clips, weight = jnp.array([1.0, 3.0, 5.0]).reshape(3, 1, 1, 1, 1), jnp.array([1.0, 0.0, 1.0])
+  score = lambda x: 0.5 * x**2
+  np.testing.assert_allclose(adversarial.gradient_penalty(score, clips, weight), (1 + 25) / 2)
+  got = adversarial.interpolation_penalty(score, clips, clips, jnp.zeros(3), weight)
+  np.testing.assert_allclose(got, (0 + 16) / 2)
+
+
 def test_interpolation_penalty_has_a_gradient_where_the_critic_has_none():
   clips = jnp.ones((2, 1, 1, 1, 1))
   flat = lambda weight: adversarial.interpolation_penalty(

@@ -2,15 +2,29 @@
 
 import dataclasses
 import functools
+import re
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from hgdt_jax import augment, config, sharding
-from hgdt_jax.stages import STAGES, adversarial, aligner, denoising, fewstep, gan, joint
+from hgdt_jax import augment, config, rng, run, sharding
+from hgdt_jax.models import spectral
+from hgdt_jax.stages import (
+  STAGES,
+  adversarial,
+  aligner,
+  batches,
+  denoising,
+  fewstep,
+  gan,
+  joint,
+  networks,
+)
+from hgdt_jax.state import Net, on_mesh
 from hgdt_jax.trained import abstract_state
 
 ROOT_KEY = 7
@@ -29,7 +43,7 @@ def _compiled(cfg, stage, mesh):
   init = jax.jit(lambda key: STAGES[stage].init(cfg, key), out_shardings=shardings)
   whole = sharding.replicated(mesh)
   step = jax.jit(
-    STAGES[stage].make_step(cfg),
+    on_mesh(STAGES[stage].make_step(cfg), mesh),
     donate_argnums=0,
     in_shardings=(shardings, sharding.batch(mesh), whole),
     out_shardings=(shardings, whole),
@@ -37,26 +51,120 @@ def _compiled(cfg, stage, mesh):
   return init(jax.random.key(0)), step
 
 
-@pytest.mark.parametrize('stage', ['diffusion', 'joint'])  # joint holds the steps of the others
-def test_one_device_and_eight_give_the_same_losses(tiny, stage, monkeypatch):
+@pytest.fixture(scope='module')
+def on_devices(smallest):
+  """(configuration, first state, compiled step, batch) of a stage, on one device or on 4 x 2.
+
+  Every parameter is away from zero, so that each has a gradient, and every optimiser keeps it.
+  """
+  given = smallest()
+  given['data']['batch'] = 16  # two rows a device; the penalty asks for every fourth
+  given['critic']['minibatch_stddev'] = True
+  cfg = config.build(config.Config, given)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
+    for module in (adversarial, denoising):
+      patch.setattr(module, 'optimiser', lambda *_: optax.sgd(1e-3, momentum=0.9))
+
+    @functools.cache
+    def of(stage, count):
+      mesh = sharding.make_mesh(4, 2) if count == 8 else _one_device()
+      state, step = _compiled(cfg, stage, mesh)
+      return cfg, state, step, mesh
+
+    yield of
+
+
+def _one_device():
+  return jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ('data', 'fsdp'))
+
+
+def _moved(state):
+  """The state with noise on its parameters."""
+
+  def one(leaf):
+    leaf = jax.device_get(leaf)
+    return leaf + 0.1 * np.random.default_rng(leaf.size).normal(size=leaf.shape).astype(leaf.dtype)
+
+  def net(old):
+    return old.replace(params=jax.tree.map(_like(one), old.params))
+
+  return state.replace(nets={name: net(old) for name, old in state.nets.items()})
+
+
+def _like(change):
+  return lambda leaf: jax.device_put(change(leaf), leaf.sharding)
+
+
+def _gradients(state):
+  """Of each network, one vector: what its optimiser has seen in the only step."""
+  found = {}
+  for name, net in state.nets.items():
+    leaves = jax.tree_util.tree_leaves_with_path(net.opt_state)
+    kept = [leaf for path, leaf in leaves if '.trace' in jax.tree_util.keystr(path)]
+    if kept:
+      found[name] = np.concatenate([jax.device_get(leaf).ravel() for leaf in kept])
+  return found
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_one_device_and_eight_give_the_same_gradients(stage, on_devices):
   """Data parallel and parameter sharded, donated, compiled once."""
-  monkeypatch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
-  one = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ('data', 'fsdp'))
-  meshes = [one, sharding.make_mesh(2, 4)]
-  rows = []
-  for mesh in meshes:
-    state, step = _compiled(tiny, stage, mesh)
+  gradients, rows = [], []
+  for count in (1, 8):
+    cfg, first, step, mesh = on_devices(stage, count)
     root = jax.device_put(jax.random.key(ROOT_KEY), sharding.replicated(mesh))
-    old = state
-    for _ in range(2):
-      state, metrics = step(state, sharding.put(_batch(tiny), mesh), root)
-    assert step._cache_size() == 1  # nothing about the second call was new
+    batch = sharding.put(_batch(cfg), mesh)
+    old = _moved(first)
+    state, _ = step(old, batch, root)
+    gradients.append(_gradients(state))
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old) if leaf.size > 1)
+    state, metrics = step(state, batch, root)
+    assert step._cache_size() == 1  # nothing about the second call was new
     rows.append(jax.device_get(metrics))
   assert any(len(leaf.sharding.spec) for leaf in jax.tree.leaves(state))  # some leaf is split
-  for other in rows[1:]:
-    for name, value in rows[0].items():
-      np.testing.assert_allclose(other[name], value, rtol=2e-3, atol=2e-4, err_msg=name)
+  one, eight = gradients
+  assert one.keys() == eight.keys()
+  for name, gradient in one.items():
+    apart = np.linalg.norm(eight[name] - gradient) / np.linalg.norm(gradient)
+    assert apart < 1e-5, name
+  for name, value in rows[0].items():
+    np.testing.assert_allclose(rows[1][name], value, rtol=2e-3, atol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_devices_gather_parameters_and_move_no_clip(stage, on_devices):
+  """What they exchange otherwise are sums: gradients, metrics, spreads."""
+  cfg, state, step, mesh = on_devices(stage, 8)
+  root = jax.device_put(jax.random.key(ROOT_KEY), sharding.replicated(mesh))
+  text = step.lower(state, sharding.put(_batch(cfg), mesh), root).compile().as_text()
+  whole = {leaf.shape for net in state.nets.values() for leaf in jax.tree.leaves(net.params)}
+  assert ' all-reduce(' in text
+  for line in text.splitlines():
+    assert not re.search(r' (all-to-all|collective-permute|ragged-all-to-all)(-start)?\(', line), (
+      line
+    )
+    if got := re.search(r'= (.*) all-gather(-start)?\(', line):
+      for sizes in re.findall(r'\w+\[([\d,]*)\]', got[1]):
+        shape = tuple(int(n) for n in sizes.split(',') if n)
+        assert shape in whole or np.prod(shape) <= cfg.data.batch, line
+
+
+@pytest.mark.parametrize('batch, n, group', [(16, 4, 1), (16, 4, 4), (32, 3, 2), (8, 4, 4)])
+def test_which_rows_count_does_not_depend_on_the_devices(batch, n, group):
+  want = [row for row in range(batch) if row // group % n == 0]
+  for devices in (1, 2, 4, 8):
+    mesh = jax.sharding.AbstractMesh((devices, 1), ('data', 'fsdp'))
+    with jax.sharding.use_abstract_mesh(mesh):
+      take, weight = batches.every(n, batch, group)
+      taken = take(np.arange(batch))
+    np.testing.assert_array_equal(taken[weight > 0], want)
+    # As many of each device, in order, so that none has to come from elsewhere.
+    np.testing.assert_array_equal(
+      taken // (batch // devices), np.repeat(range(devices), len(taken) // devices)
+    )
+    if devices == 1:
+      assert len(taken) == len(want)  # no work for nothing
 
 
 @pytest.fixture(scope='module')
@@ -136,13 +244,45 @@ def test_the_penalty_is_that_of_the_clip_critic_and_the_mean_frame_critic(tiny):
       'frame': jnp.sum(x * frame[None], axis=(2, 3, 4)),
     }
 
-  video = jnp.zeros(shape)
-  key, squared = jax.random.key(1), jnp.sum((clip + frame / tiny.data.frames) ** 2)
-  got = adversarial._penalty(tiny, score, video, video, key)
+  video, weight = jnp.zeros(shape), jnp.ones(2)
+  squared, share = jnp.sum((clip + frame / tiny.data.frames) ** 2), jnp.zeros(len(video))
+  got = adversarial._penalty(tiny, score, video, video, share, weight)
   np.testing.assert_allclose(got, 0.5 * (tiny.gan.r1 + tiny.gan.r2) * squared, rtol=1e-5)
   weights = dataclasses.replace(tiny.gan, r1=0.0, r2=0.0, interpolation_penalty=10.0)
-  got = adversarial._penalty(dataclasses.replace(tiny, gan=weights), score, video, video, key)
+  cfg = dataclasses.replace(tiny, gan=weights)
+  got = adversarial._penalty(cfg, score, video, video, share, weight)
   np.testing.assert_allclose(got, 10 * (jnp.sqrt(squared) - 1) ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'options', [dict(minibatch_stddev=True), dict(convolution='full')], ids=['stddev', 'plain']
+)
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_the_penalty_is_of_the_critic_of_the_game_in_float32(smallest, options, dtype):
+  """R1 is the squared gradient of the scores that a whole batch gets, whatever the dtype."""
+  given = smallest() | {'dtype': dtype}
+  given['critic'] |= options
+  given['gan'] |= dict(r1=2.0, r2=0.0, penalty_rows=2)
+  cfg = config.build(config.Config, given)
+  state = jax.jit(lambda key: gan.init(cfg, key))(jax.random.key(0))
+  root = jax.random.key(ROOT_KEY)
+  _, metrics = jax.jit(gan.make_step(cfg))(state, _batch(cfg), root)
+
+  critic = networks.make(dataclasses.replace(cfg, dtype='float32')).critic
+  frames = adversarial.draw_frames(cfg, rng.stream(root, 'gan/frames', 0))
+  label = jnp.asarray(_batch(cfg)['label'])
+  params = {'params': state.nets['critic'].params}
+
+  @jax.jit
+  @jax.grad
+  def gradient(video):
+    score = critic.apply(params, video, jnp.zeros(len(video)), label, frames)
+    return jnp.sum(score['clip']) + jnp.sum(jnp.mean(score['frame'], axis=1))
+
+  squared = jnp.sum(gradient(batches.clips(_batch(cfg))) ** 2, axis=(1, 2, 3, 4))
+  group = 4 if cfg.critic.minibatch_stddev else 1
+  chosen = squared.reshape(-1, group)[::2]
+  np.testing.assert_allclose(metrics['gan/penalty'], jnp.mean(chosen), rtol=1e-5)
 
 
 @pytest.fixture(scope='module')
@@ -305,3 +445,30 @@ def test_the_refiner_never_regresses_a_real_clip_from_an_unrelated_draft(tiny, b
   rows = [step(s, _batch(tiny), jax.random.key(ROOT_KEY))[1] for s in states]
   assert rows[0]['joint/g_loss'] != rows[1]['joint/g_loss']
   np.testing.assert_array_equal(*[row['joint/refiner_loss'] for row in rows])
+
+
+def test_joint_goes_on_with_the_vectors_and_the_augmentation_of_stage_gan(smallest):
+  """Power iteration that begins anew would let the critic off its norm for some steps."""
+  given = smallest()
+  given['critic']['spectral_norm'] = True
+  given['gan'] |= dict(augment='adaptive', augment_probability=0.2)
+  cfg = config.build(config.Config, given)
+  begin = jax.jit(functools.partial(run._begin, cfg, joint))
+  ended = jax.jit(lambda key: gan.init(cfg, key))(jax.random.key(1))
+  critic = ended.nets['critic'].replace(augment=jnp.float32(0.7))
+  others = {'denoiser': networks.init_denoiser, 'bridge': networks.init_bridge}
+  taken = {name: Net(init(cfg, jax.random.key(2))) for name, init in others.items()}
+  taken |= run._handed_on(ended.replace(nets=ended.nets | {'critic': critic}))
+
+  state = begin(jax.random.key(0), taken)
+  state, metrics = jax.jit(joint.make_step(cfg))(state, _batch(cfg), jax.random.key(ROOT_KEY))
+  np.testing.assert_allclose(metrics['joint/augment_probability'], 0.7)
+  want = spectral.iterate(critic.params, critic.spectral)
+  for name, vector in want.items():
+    np.testing.assert_allclose(state.nets['critic'].spectral[name], vector, atol=1e-5)
+
+
+def test_drafts_that_are_all_alike_have_no_spread():
+  clips = jax.random.normal(jax.random.key(0), (8, 2, 4, 4, 3))
+  alike = jnp.broadcast_to(clips[:1], clips.shape)
+  assert adversarial._spread(alike) < 1e-6 < 0.5 < adversarial._spread(clips)

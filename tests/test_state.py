@@ -39,10 +39,23 @@ def test_weights_are_the_average_where_there_is_one():
   np.testing.assert_allclose(averaged.weights['w'], averaged.ema['w'])
 
 
+def test_a_network_starts_from_all_that_another_had_become():
+  """Weights, and what no gradient reaches; not the optimiser's state."""
+  vectors, p = {'w': jnp.array([0.6, 0.8])}, jnp.float32(0.3)
+  tx = optax.adam(1e-3)
+  ended = Net.create(PARAMS, tx, spectral=vectors, augment=p).update(GRADS, tx, 0.9)
+  net = Net.create(GRADS, tx, spectral={'w': jnp.ones(2)}, augment=jnp.float32(0.0))
+  net = net.start_from(ended.handed_on)
+  for got in (net.params, net.ema):
+    np.testing.assert_array_equal(got['w'], ended.ema['w'])
+  np.testing.assert_array_equal(net.spectral['w'], vectors['w'])
+  assert net.augment == p and not any(jnp.any(leaf) for leaf in jax.tree.leaves(net.opt_state))
+
+
 def test_no_two_leaves_share_a_buffer():
   """Donation refuses the same buffer twice."""
   net = jax.jit(lambda p: Net.create(p, optax.adam(1e-3)))(PARAMS)
-  net = net.start_from(PARAMS)
+  net = net.start_from(Net(PARAMS))
   buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((net.params, net.ema))]
   assert len(set(buffers)) == len(buffers)
 

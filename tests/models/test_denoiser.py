@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hgdt_jax.models import layers
 from hgdt_jax.models.aligner import Aligner
 from hgdt_jax.models.unet3d import Condition, UNet3D
 
@@ -102,6 +103,49 @@ def test_remat_changes_no_value(denoiser):
     network = _network(convolution=convolution, remat=remat)
     values.append(jax.jit(network.apply)({'params': params}, x, t, _condition(), jnp.ones(B)))
   np.testing.assert_allclose(*values, atol=1e-5)
+
+
+def test_a_bfloat16_network_predicts_more_than_bfloat16_resolves(denoiser):
+  """A refiner that has little noise to remove lives on what lies below eight bits."""
+  _, params, x = denoiser
+  params, t = _perturbed(params), jnp.array([0.2, 0.7])
+  convolution = 'factorised' if 'time_conv' in params['middle'] else 'full'
+  apply = lambda dtype: jax.jit(_network(convolution=convolution, dtype=dtype).apply)(
+    {'params': params}, x, t, _condition(), jnp.ones(B)
+  )
+  rough, exact = apply(jnp.bfloat16), apply(jnp.float32)
+  assert rough.dtype == jnp.float32
+  assert jnp.mean(rough == rough.astype(jnp.bfloat16).astype(jnp.float32)) < 0.01
+  assert jnp.linalg.norm(rough - exact) < 0.02 * jnp.linalg.norm(exact)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_attention_is_that_of_float32_logits(dtype):
+  """Logits of about a hundred, among which bfloat16 tells halves apart, against NumPy's doubles."""
+  length, size, heads = 12, 8, 2
+  module = layers.Attention(head_size=size, max_distance=4, dtype=dtype)
+  x = jax.random.normal(jax.random.key(0), (3, length, heads * size))
+  params = module.init(jax.random.key(1), x)['params']
+  bias = 60 + jax.random.normal(jax.random.key(2), params['distance_bias'].shape)
+  kernel = 3 * params['Dense_0']['kernel']
+  out = params['Dense_1'] | {'kernel': jnp.eye(heads * size)}
+  params = params | {'distance_bias': bias, 'Dense_0': {'kernel': kernel}, 'Dense_1': out}
+  got, kept = module.apply({'params': params}, x, capture_intermediates=True)
+  (qkv,) = kept['intermediates']['Dense_0']['__call__']
+  q, k, v = np.split(np.asarray(qkv, np.float64).reshape(3, length, 3 * heads, size), 3, axis=2)
+  logits = np.einsum('nqhd,nkhd->nhqk', q, k) / size**0.5
+  distance = np.arange(length)[None, :] - np.arange(length)[:, None]
+  logits += np.asarray(bias, np.float64)[None, :, np.clip(distance, -4, 4) + 4]
+  assert np.abs(logits).max() > 64
+  weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+  weights /= weights.sum(axis=-1, keepdims=True)
+  want = np.einsum('nhqk,nkhd->nqhd', weights, v).reshape(got.shape)
+  unit = 2.0**-8 if dtype == jnp.bfloat16 else 2.0**-19
+  assert np.abs(got - want).max() < 3 * unit * np.abs(want).max()
+
+  grads = jax.grad(lambda p: jnp.sum(module.apply({'params': p}, x).astype(jnp.float32) ** 2))
+  assert grads(params)['distance_bias'].dtype == jnp.float32
+  assert jnp.abs(grads(params)['distance_bias']).min() > 0
 
 
 def test_any_number_of_frames(denoiser):

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax.losses import adversarial
 from hgdt_jax.models import spectral
 from hgdt_jax.models.bridge import Bridge
 from hgdt_jax.models.critic import Critic, spread
@@ -286,18 +285,6 @@ def test_full_convolutions_reach_one_frame_each_way_and_space_as_well(critic):
   assert set(kernels.values()) == {(3, 3, before, 8)}
   assert any('time' in name for name in params['clip']) == (network.convolution != 'full')
   assert {w['kernel'].shape for n, w in params['frame'].items() if 'conv' in n} == {(3, 3, 8, 8)}
-
-
-def test_r1_of_a_bfloat16_critic_is_close_to_that_of_the_same_one_in_float32(critic):
-  network, params, video, t, label = critic
-
-  def penalty(dtype):
-    score = lambda x: network.clone(dtype=dtype).apply({'params': params}, x, t, label)['clip']
-    return jax.jit(lambda x: adversarial.gradient_penalty(score, x))(video)
-
-  exact, rough = penalty(jnp.float32), penalty(jnp.bfloat16)
-  assert rough.dtype == jnp.float32
-  np.testing.assert_allclose(rough, exact, rtol=0.05)
 
 
 @pytest.mark.parametrize(
