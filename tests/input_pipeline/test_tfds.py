@@ -82,6 +82,10 @@ def test_workers_may_read_it(built):
   assert copy.fingerprint == source.fingerprint
 
 
+def test_records_have_a_stride_and_no_clock(built):
+  assert source_of(built, stride=2).timing == {'stride': 2, 'fps': None}
+
+
 def test_splits_in_tfds_notation(built):
   train = source_of(built, train_split='train[:50%]', test_split='train[50%:]')
   test = source_of(built, 'test', train_split='train[:50%]', test_split='train[50%:]')

@@ -204,6 +204,11 @@ def test_facts_on_which_the_sets_differ_are_given_for_both(sets):
   assert stamp['split'] == 'test'
 
 
+def test_a_fact_that_is_not_known_is_left_out(sets):
+  stamp = score.score_clips(*sets, ['motion_ratio'], stride=None, fps=12.5)['motion_ratio'].stamp
+  assert 'stride' not in stamp and stamp['fps'] == 12.5
+
+
 def test_clear_errors(sets, own):
   real, fake = sets
   check = lambda match, *args, **options: pytest.raises(ValueError, match=match)
