@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -11,17 +10,18 @@ import pathlib
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import jax
 import numpy as np
 import tqdm
 
-from hgdt_jax.metrics import score
+from hgdt_jax.metrics import clip_sets, score
 from input_pipeline import folder, video_files
 
 _READERS = min(8, os.cpu_count() or 1)  # threads; decoders release the interpreter
+_HELD = 2**30  # bytes; clips of a file that take more are decoded twice, to be checked and used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +55,6 @@ class Cut:
     return (self.frames - 1) * self.stride + 1
 
 
-class Unreadable(ValueError):
-  """A file whose header was fine and whose frames are not."""
-
-  def __init__(self, path: pathlib.Path, reason: str):
-    super().__init__(f'{path}: {reason}')
-    self.path, self.reason = path, reason
-
-
 @dataclasses.dataclass(frozen=True)
 class File:
   """A clip file, what is known of it, and the first frames of its clips."""
@@ -72,54 +64,184 @@ class File:
   starts: tuple[int, ...]
 
 
+class Decoder:
+  """Cuts clips from files, or from pairs of files; in threads, a batch ahead of their use.
+
+  A file is used whole or not at all: none of its clips is given before all could be decoded. One
+  that is damaged inside is left out, with the file it pairs with, and the walk goes on.
+
+  Args:
+    files: tuples of files that go together; their clips begin at the frames that all of them have.
+    cut: how clips are cut.
+    batch: clips in a batch, at most.
+    left_out: by path, why a file is not used; those found to be damaged are added.
+  """
+
+  def __init__(
+    self,
+    files: Sequence[tuple[File, ...]],
+    cut: Cut,
+    batch: int,
+    left_out: dict[pathlib.Path, str],
+  ):
+    starts = [sorted(set.intersection(*(set(f.starts) for f in together))) for together in files]
+    self._files = list(zip(files, starts))
+    self.cut, self._batch, self._left_out = cut, batch, left_out
+    self._most = cut.max_clips or sys.maxsize
+    self._lost: set[int] = set()  # indices of files that a walk has left out
+
+  def used(self) -> list[tuple[tuple[File, ...], list[int]]]:
+    """Files, and the first frames of the clips that are taken of them."""
+    used, left = [], self._most
+    for i, (files, starts) in enumerate(self._files):
+      if i not in self._lost and starts[:left]:
+        used.append((files, starts[:left]))
+        left -= len(starts[:left])
+    return used
+
+  def batches(self) -> Iterator[tuple[np.ndarray, ...]]:
+    """A uint8 `[B, T, H, W, C]` for each that go together; B is less where H or W changes.
+
+    Raises:
+      ValueError: every file is damaged inside, or one was when it was read again.
+    """
+    batch: list[tuple[np.ndarray, ...]] = []
+    shapes = lambda clips: [clip.shape for clip in clips]
+    for clips in self._clips():
+      if batch and (len(batch) == self._batch or shapes(clips) != shapes(batch[0])):
+        yield tuple(map(np.stack, zip(*batch)))
+        batch = []
+      batch.append(clips)
+    if batch:
+      yield tuple(map(np.stack, zip(*batch)))
+    elif self._lost:
+      path = next(f.path for f in self._files[min(self._lost)][0] if f.path in self._left_out)
+      raise ValueError(f'none of {len(self._lost)} clips can be used; {path}: '
+                       f'{self._left_out[path]}')  # fmt: skip
+
+  def _clips(self):
+    unread = collections.deque(range(len(self._files)))
+    ahead: collections.deque[_Reading] = collections.deque()
+    pool = concurrent.futures.ThreadPoolExecutor(_READERS)
+    try:
+      left = self._read_ahead(pool, ahead, unread, self._most)
+      while ahead:
+        reading = ahead.popleft()
+        clips = self._all_of(reading)
+        left = self._read_ahead(pool, ahead, unread, left + len(reading.clips) - len(clips))
+        yield from clips if reading.kept else self._again(pool, reading, clips)
+    finally:
+      pool.shutdown(cancel_futures=True)
+
+  def _read_ahead(self, pool, ahead, unread, left):
+    """Begins files until a batch is under way; returns how many of `left` clips are left then."""
+    while unread and left > 0 and sum(len(reading.clips) for reading in ahead) <= self._batch:
+      files, starts = self._files[unread[0]]
+      if any(file.path in self._left_out for file in files):
+        self._lost.add(unread.popleft())
+        continue
+      if len(starts) > left and ahead:
+        break  # how many of its clips are wanted depends on whether those ahead are damaged
+      ahead.append(self._begin(pool, unread.popleft(), files, starts[:left]))
+      left -= len(starts[:left])
+    return left
+
+  def _begin(self, pool, i, files, starts):
+    size = lambda info: self.cut.size**2 or info.height * info.width
+    kept = len(starts) * self.cut.frames * 3 * sum(size(f.info) for f in files) <= _HELD
+    return _Reading(
+      i, files, starts, [pool.submit(self._read, files, start, kept) for start in starts], kept
+    )
+
+  def _all_of(self, reading):
+    """The clips of a file; none where one of them is damaged."""
+    try:
+      return [future.result() for future in reading.clips]
+    except _Damaged as error:
+      for future in reading.clips:
+        future.cancel()
+      self._lost.add(reading.index)
+      self._left_out[error.path] = error.reason
+      return []
+
+  def _again(self, pool, reading, checked):
+    """Decodes once more what was only looked at."""
+    waiting = collections.deque()
+    for start in reading.starts[: len(checked)]:
+      waiting.append(pool.submit(self._read, reading.files, start))
+      if len(waiting) > self._batch:
+        yield waiting.popleft().result()
+    while waiting:
+      yield waiting.popleft().result()
+
+  def _read(self, files, start, keep=True):
+    frames = start + self.cut.stride * np.arange(self.cut.frames)
+    clips = []
+    for file in files:
+      try:
+        clip = video_files.read(file.path, frames, self.cut.size or None, file.info)
+      except video_files.BadClip as error:
+        raise _Damaged(file.path, str(error)) from error
+      clips.append(clip if keep else None)
+    return tuple(clips)
+
+
+class _Damaged(ValueError):
+  """A file whose header was fine and whose frames are not."""
+
+  def __init__(self, path: pathlib.Path, reason: str):
+    super().__init__(f'{path}: {reason}')
+    self.path, self.reason = path, reason
+
+
+class _Reading(NamedTuple):
+  """A file (or pair) that is being decoded: `clips` are futures, of nothing unless `kept`."""
+
+  index: int
+  files: tuple[File, ...]
+  starts: list[int]
+  clips: list[concurrent.futures.Future]
+  kept: bool
+
+
 class FolderClips:
-  """A `ClipSet` of files: decoded in threads, a batch ahead of its use."""
+  """A `ClipSet`: the first or second of the files that a `Decoder` reads."""
 
-  def __init__(self, files: Sequence[File], cut: Cut, batch: int, facts: dict[str, Any]):
-    windows = [(i, start) for i, file in enumerate(files) for start in file.starts]
-    self._windows = windows[: cut.max_clips or None]
-    self._files, self._cut, self._batch = files, cut, batch
-    self.groups = np.array([i for i, _ in self._windows], int)
-    self.facts = facts | _facts([files[i].info for i in np.unique(self.groups)], cut)
+  def __init__(self, decoder: Decoder, facts: dict[str, Any], side: int = 0):
+    self.decoder, self._facts, self._side = decoder, facts, side
+    self._digests: dict[pathlib.Path, str] = {}
 
-  @functools.cached_property
+  @property
+  def groups(self) -> np.ndarray:
+    counts = [len(starts) for _, starts in self.decoder.used()]
+    return np.repeat(np.arange(len(counts)), counts)
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    infos = [files[self._side].info for files, _ in self.decoder.used()]
+    return self._facts | _facts(infos, self.decoder.cut)
+
+  @property
   def fingerprint(self) -> str:
     """Hash of the files' content, the windows and the decoder: any changed byte changes it."""
-    digest = hashlib.sha256(f'{self._cut} {self._windows} av {av.__version__}'.encode())
-    for i in np.unique(self.groups):
-      for path in _parts(self._files[i].path):
-        with path.open('rb') as file:
-          digest.update(f'{i} {path.name} '.encode('utf-8', 'surrogateescape'))
-          digest.update(hashlib.file_digest(file, 'sha256').digest())
+    digest = hashlib.sha256(f'{self.decoder.cut} av {av.__version__}'.encode())
+    for files, starts in self.decoder.used():
+      path = files[self._side].path
+      if path not in self._digests:
+        self._digests[path] = _digest(path)
+      digest.update(f' {starts} {self._digests[path]}'.encode())
     return digest.hexdigest()
 
   def batches(self) -> Iterator[np.ndarray]:
-    """Cut off early where the size of frames changes. Raises Unreadable."""
-    batch: list[np.ndarray] = []
-    for clip in self._clips():
-      if batch and (len(batch) == self._batch or clip.shape != batch[0].shape):
-        yield np.stack(batch)
-        batch = []
-      batch.append(clip)
-    if batch:
-      yield np.stack(batch)
+    for batch in self.decoder.batches():
+      yield batch[self._side]
 
-  def _clips(self):
-    waiting = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
-      for i, start in self._windows:
-        waiting.append(pool.submit(self._read, self._files[i], start))
-        if len(waiting) > self._batch:
-          yield waiting.popleft().result()
-      while waiting:
-        yield waiting.popleft().result()
 
-  def _read(self, file, start):
-    frames = start + self._cut.stride * np.arange(self._cut.frames)
-    try:
-      return video_files.read(file.path, frames, self._cut.size or None, file.info)
-    except video_files.BadClip as error:
-      raise Unreadable(file.path, str(error)) from error
+class FolderPairs(clip_sets.Pairs):
+  """Two `FolderClips` of one `Decoder`, which leaves out both files where one is damaged."""
+
+  def batches(self):
+    return clip_sets.equal_shapes(self.real.decoder.batches())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,26 +273,24 @@ def score_folders(
     ValueError: no usable clips, or as `metrics.score.score_sets`.
   """
   listed = [_look_at(root) for root in (real, fake)]
-  unreadable: dict[pathlib.Path, str] = {}
-  while True:  # again without it for every file that turns out to be damaged inside
-    kept, dropped = zip(*(_usable(files, cut, unreadable) for files in listed))
-    for root, files, lost in zip((real, fake), kept, dropped):
-      _check_any(root, files, lost)
-    sets = [FolderClips([f for f in files if f], cut, batch, facts | {'data': root.name})
-            for root, files in zip((real, fake), kept)]  # fmt: skip
-    try:
-      scores = score.score_sets(
-        *sets,
-        names,
-        weights_dir,
-        uncertainty,
-        pairs=_pairs(kept, cut, batch, facts),
-        cache=cache,
-        progress=_bar,
-      )
-      return Result(scores, [*dropped[0], *dropped[1]])
-    except Unreadable as error:
-      unreadable[error.path] = error.reason
+  left_out: dict[pathlib.Path, str] = {}
+  kept = [_usable(files, cut, left_out) for files in listed]
+  for root, files in zip((real, fake), kept):
+    _check_any(root, files, left_out)
+  decode = lambda files: Decoder(files, cut, batch, left_out)
+  sets = [
+    FolderClips(decode([(file,) for file in files if file]), facts | {'data': root.name})
+    for root, files in zip((real, fake), kept)
+  ]
+  pairs = None
+  if len(kept[0]) == len(kept[1]):
+    both = decode([pair for pair in zip(*kept) if all(pair)])
+    pairs = FolderPairs(*(FolderClips(both, facts, side) for side in (0, 1)))
+  scores = score.score_sets(
+    *sets, names, weights_dir, uncertainty, pairs=pairs, cache=cache, progress=_bar
+  )
+  paths = [entry.path for files in listed for entry, _ in files]
+  return Result(scores, [(path, left_out[path]) for path in paths if path in left_out])
 
 
 def write_results(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -238,43 +358,27 @@ def _probe(entry):
     return str(error)
 
 
-def _usable(listed, cut, unreadable):
-  """Returns files, None in place of each that cannot be used, and those with the reason."""
-  files, dropped = [], []
+def _usable(listed, cut, left_out) -> list[File | None]:
+  """None in place of each file that cannot be used, with the reason in `left_out`."""
+  files = []
   for entry, info in listed:
-    reason = unreadable.get(entry.path) or (info if isinstance(info, str) else '')
+    reason = info if isinstance(info, str) else ''
     if not reason and not cut.starts(info.frames):
       reason = f'too short: {info.frames} frames, {cut.span} needed'
     if reason:
-      dropped.append((entry.path, reason))
-    usable = not reason
-    files.append(File(entry.path, info, tuple(cut.starts(info.frames))) if usable else None)
-  return files, dropped
+      left_out[entry.path] = reason
+    files.append(None if reason else File(entry.path, info, tuple(cut.starts(info.frames))))
+  return files
 
 
-def _check_any(root, files, dropped):
+def _check_any(root, files, left_out):
   if any(files):
     return
-  endings = ' '.join(video_files.VIDEOS + video_files.ARRAYS)
-  if not dropped:
+  if not files:
+    endings = ' '.join(video_files.VIDEOS + video_files.ARRAYS)
     raise ValueError(f'{root}: no clips in it; it may hold {endings} and folders of images')
-  path, reason = dropped[0]
-  raise ValueError(f'{root}: none of its {len(dropped)} clips can be used; {path.name}: {reason}')
-
-
-def _pairs(kept, cut, batch, facts):
-  """Two sets of the files that pair, with the clips that both have; None if they do not pair."""
-  if len(kept[0]) != len(kept[1]):
-    return None
-  both = [pair for pair in zip(*kept) if all(pair)]
-  common = [sorted(set(a.starts) & set(b.starts)) for a, b in both]
-  sides = zip(*both) if both else ((), ())
-  return tuple(
-    FolderClips(
-      [dataclasses.replace(f, starts=tuple(s)) for f, s in zip(files, common)], cut, batch, facts
-    )
-    for files in sides
-  )
+  path, reason = next((p, r) for p, r in left_out.items() if p.is_relative_to(root))
+  raise ValueError(f'{root}: none of its {len(files)} clips can be used; {path.name}: {reason}')
 
 
 def _facts(infos, cut):
@@ -290,9 +394,15 @@ def _facts(infos, cut):
   return facts | ({'fps': rates[0] if len(rates) == 1 else rates} if rates else {})
 
 
-def _parts(path):
-  """The files a clip is made of."""
-  return sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+def _digest(path) -> str:
+  """Hash of the names and bytes of the files that a clip is made of."""
+  digest = hashlib.sha256()
+  parts = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+  for part in parts:
+    digest.update(f'{part.name} '.encode('utf-8', 'surrogateescape'))
+    with part.open('rb') as file:
+      digest.update(hashlib.file_digest(file, 'sha256').digest())
+  return digest.hexdigest()
 
 
 def _bar(batches, label, total):

@@ -8,15 +8,15 @@ A prepared folder holds
   SPLIT-k-of-n.array_record   the clips, each the bytes of its uint8 array
 """
 
-import csv
-import json
+import math
 import pathlib
+import re
 
 import grain
 import numpy as np
 from array_record.python import array_record_module
 
-from input_pipeline import files
+from input_pipeline import clip, files, tables
 from input_pipeline.clip import BadClip
 
 COLUMNS = ('split', 'id', 'file', 'start', 'fps', 'label', 'sha256')
@@ -40,11 +40,7 @@ class ArrayRecords:
         f'{root}: no prepared.json in it; make it with '
         f'python -m input_pipeline.prepare --out={root} (which goes on if it was stopped)'
       )
-    about = json.loads((root / 'prepared.json').read_text(encoding='utf-8'))
-    if about['version'] != VERSION:
-      raise ValueError(
-        f'{root}: prepared as version {about["version"]}, want {VERSION}; do it again'
-      )
+    about = read_about(root / 'prepared.json')
     if split not in about['splits']:
       raise ValueError(f'{root}: no {split} split in it; it has {", ".join(about["splits"])}')
     self._shape = tuple(about['shape'])
@@ -62,7 +58,13 @@ class ArrayRecords:
     for shard in shards:
       if not shard.is_file():
         raise FileNotFoundError(f'{shard}: missing; the folder is not whole, prepare it again')
-    self._records = grain.sources.ArrayRecordDataSource([str(shard) for shard in shards])
+    try:
+      self._records = grain.sources.ArrayRecordDataSource([str(shard) for shard in shards])
+    except RuntimeError as e:
+      names = ', '.join(shard.name for shard in shards[:3])
+      raise ValueError(
+        f'{root}: a shard of {names} is damaged ({_first_line(e)}); prepare it again'
+      ) from e
     if len(self._records) != len(self._labels):
       raise ValueError(
         f'{root}: {len(self._records)} clips in the shards, {len(self._labels)} in index.csv'
@@ -85,14 +87,85 @@ class ArrayRecords:
       content = self._records[i]
     except RuntimeError as e:  # a block whose hash does not fit its bytes
       raise BadClip(f'clip {i} of the {self._split} split is damaged ({_first_line(e)})') from e
+    if len(content) != math.prod(self._shape):
+      raise BadClip(
+        f'clip {i} of the {self._split} split is damaged ({len(content)} bytes, '
+        f'{math.prod(self._shape)} wanted)'
+      )
     video = np.frombuffer(content, np.uint8).reshape(self._shape)[start : start + self._frames]
     return {'video': video, 'label': self._labels[i], 'id': np.int64(i)}
 
 
+def read_about(path: pathlib.Path) -> dict:
+  """What prepared.json says, each entry of its type. Raises ValueError if it says anything else."""
+  about = tables.read_json(path, 'prepare it again')
+  version = about.get('version') if isinstance(about, dict) else None
+  if version != VERSION:
+    raise ValueError(f'{path.parent}: prepared as version {version}, want {VERSION}; do it again')
+  for key, (is_right, wanted) in _ABOUT.items():
+    if key not in about or not is_right(about[key]):
+      said = repr(about[key])[:60] if key in about else 'missing'
+      raise ValueError(f'{path}: {key} is {said}, want {wanted}; prepare it again')
+  return about
+
+
+def _is_shape(shape):
+  return (
+    isinstance(shape, list)
+    and len(shape) == 4
+    and all(type(n) is int and 0 < n <= clip.MAX_BYTES for n in shape)
+    and shape[1] == shape[2]
+    and shape[3] == 3
+    and math.prod(shape) <= clip.MAX_BYTES
+  )
+
+
+def _is_classes(names):
+  return (
+    isinstance(names, list)
+    and all(isinstance(name, str) for name in names)
+    and 0 < len(set(names)) == len(names)
+  )
+
+
+def _is_splits(splits):
+  return isinstance(splits, dict) and all(
+    isinstance(part, dict)
+    and isinstance(part.get('shards'), list)
+    and all(isinstance(name, str) and _SHARD.fullmatch(name) for name in part['shards'])
+    and type(part.get('clips')) is int
+    for part in splits.values()
+  )
+
+
+_SHARD = re.compile(r'[\w-][\w.-]*\.array_record')  # one name, in the folder itself
+_ABOUT = {
+  'shape': (_is_shape, f'[T, H, W, 3], H and W equal, of {clip.MAX_BYTES} bytes at most'),
+  'classes': (_is_classes, 'a list of names, each once'),
+  'splits': (_is_splits, '{split: {"shards": [NAME.array_record in this folder], "clips": N}}'),
+  'fingerprint': (lambda text: isinstance(text, str), 'a text'),
+}
+
+
 def _labels(root, split, classes):
-  numbers = {name: k for k, name in enumerate(classes)}
-  with (root / 'index.csv').open(encoding='utf-8', errors='surrogateescape', newline='') as file:
-    labels = [numbers[row['label']] for row in csv.DictReader(file) if row['split'] == split]
+  table, numbers = root / 'index.csv', {name: k for k, name in enumerate(classes)}
+  if not table.is_file():
+    raise FileNotFoundError(f'{table}: missing; the folder is not whole, prepare it again')
+  rows = tables.rows(table)
+  _, head = next(rows, (0, []))
+  if not {'split', 'label'} <= set(head):
+    raise ValueError(f'{table}: no columns named split and label; prepare it again')
+  labels = []
+  for line, cells in rows:
+    row = dict(zip(head, cells))
+    if row.get('split') != split:
+      continue
+    if row.get('label') not in numbers:
+      raise ValueError(
+        f'{table}, line {line}: label {row.get("label")!r}, which is none of the classes in '
+        'prepared.json; prepare it again'
+      )
+    labels.append(numbers[row['label']])
   return np.array(labels, np.int32)
 
 

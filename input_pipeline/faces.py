@@ -71,11 +71,12 @@ def _frame_folders(root, pattern):
 def _ckplus_emotions(root: pathlib.Path):
   """(subject, session) -> name of the class, from one-number files such as `   3.0000000e+00`."""
   emotions = {}
-  for file in root.glob('**/S*/*/*_emotion.txt'):
-    number = re.fullmatch(r'\s*([0-7])(\.0*)?(e\+00)?\s*', file.read_text(encoding='ascii'))
+  for path in filter(pathlib.Path.is_file, root.glob('**/S*/*/*_emotion.txt')):
+    with path.open('rb') as file:
+      number = re.fullmatch(rb'\s*([0-7])(\.0*)?(e\+00)?\s*', file.read(64))
     if number is None:
-      raise ValueError(f'{file}: want one number from 0 to 7')
-    emotions[file.parts[-3:-1]] = CKPLUS_CLASSES[int(number[1])]
+      raise ValueError(f'{path}: want one number from 0 to 7')
+    emotions[path.parts[-3:-1]] = CKPLUS_CLASSES[int(number[1])]
   return emotions
 
 

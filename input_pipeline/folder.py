@@ -1,10 +1,9 @@
 """A folder of clips: video files, folders of frames, npz and npy."""
 
-import csv
 import os
 import pathlib
 
-from input_pipeline import files, images, video_files
+from input_pipeline import files, images, tables, video_files
 from input_pipeline.files import SPLITS, Entry
 
 
@@ -17,7 +16,8 @@ class Folder(files.FileClips):
 
   `labels` names a CSV instead: a column `path` (under the folder), and any of `label`, `split`
   (train or test) and `group` (clips of one person, say, which a hashed split must keep together).
-  Clips that it does not name are not used.
+  Clips that it does not name are not used. No path in it may leave the folder by name; links are
+  followed wherever they lead, for a set is often linked together from several disks.
 
   The other arguments and the items are those of `files.FileClips`.
 
@@ -72,21 +72,24 @@ def _entry(root, path):
 def _from_csv(root, table, test_share, seed):
   if not table.is_file():
     raise FileNotFoundError(f'{table}: no such file (labels of {root})')
-  with table.open(encoding='utf-8-sig', newline='') as file:
-    reader = csv.DictReader(file)
-    rows, columns = list(reader), reader.fieldnames or []
+  numbered = tables.rows(table, errors='strict')
+  _, columns = next(numbered, (0, []))
   if 'path' not in columns:
     raise ValueError(f'{table}: no column named path; it has {", ".join(columns) or "none"}')
-  entries = []
-  for line, row in enumerate(rows, start=2):
-    relative = pathlib.PurePosixPath(row['path'] or '')
+  rows, entries = [], []
+  for line, cells in numbered:
+    if not cells:
+      continue
+    row = dict.fromkeys(columns, '') | dict(zip(columns, cells))
+    rows.append(row)
+    relative = pathlib.PurePosixPath(row['path'])
     if relative.is_absolute() or '..' in relative.parts or not relative.parts:
       raise ValueError(f'{table}, line {line}: path {row["path"]!r}, want one under {root}')
     if 'split' in columns and row['split'] not in SPLITS:
       raise ValueError(f'{table}, line {line}: split {row["split"]!r}, want {" or ".join(SPLITS)}')
     entry = _entry(root, root / relative)
     label = row['label'] if 'label' in columns else entry.label
-    entries.append(Entry(entry.path, entry.name, label or '', row.get('group') or ''))
+    entries.append(Entry(entry.path, entry.name, label, row.get('group', '')))
   if 'split' not in columns:
     return files.split_entries(entries, test_share, seed)
   parts = {s: [] for s in SPLITS}

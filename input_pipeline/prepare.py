@@ -21,7 +21,7 @@ import sys
 
 from tqdm import tqdm
 
-from input_pipeline import arrayrecord, rejected
+from input_pipeline import arrayrecord, rejected, tables
 from input_pipeline.clip import BadClip
 from input_pipeline.pipeline import SOURCES, make_source
 
@@ -83,7 +83,7 @@ def prepare(sources, out, *, shard_clips=256, workers=0) -> dict:
     'sources': {split: source.fingerprint for split, source in sources.items()},
   }
   if _is_done(out, plan):
-    about = json.loads((out / 'prepared.json').read_text(encoding='utf-8'))
+    about = arrayrecord.read_about(out / 'prepared.json')
     return {split: part['clips'] for split, part in about['splits'].items()}
   shards = [
     _Shard(split, k, -(-len(source) // shard_clips), range(len(source))[first:][:shard_clips])
@@ -108,7 +108,9 @@ def _is_done(out, plan):
   """Whether `out` is prepared as planned; raises ValueError if it holds another set."""
   path = out / 'plan.json'
   if path.exists():
-    old = json.loads(path.read_text(encoding='utf-8'))
+    old = tables.read_json(path, 'use another --out')
+    if not isinstance(old, dict):
+      raise ValueError(f'{path}: not the plan of a set; use another --out')
     if old != plan:
       differ = ', '.join(
         f'{key}: {old.get(key)} there, {plan[key]} now' for key in plan if old.get(key) != plan[key]
@@ -181,7 +183,7 @@ def _write(shard):
 
 def _finish(sources, out, shards, plan):
   """Joins the shards' rows into the index and, last of all, writes prepared.json."""
-  parts = {shard: json.loads(shard.part(out).read_text(encoding='utf-8')) for shard in shards}
+  parts = {shard: _rows_of(shard.part(out)) for shard in shards}
   rows = list(itertools.chain(*parts.values()))
   if not rows:
     raise ValueError(f'no clip could be read; see {out / "rejected.csv"}')
@@ -206,6 +208,16 @@ def _finish(sources, out, shards, plan):
   for shard in shards:
     shard.part(out).unlink()
   return {split: part['clips'] for split, part in splits.items()}
+
+
+def _rows_of(part):
+  mend = 'remove it, and the shard is made anew'
+  rows = tables.read_json(part, mend)
+  if not isinstance(rows, list) or not all(
+    isinstance(row, dict) and {'label', 'sha256', 'shape'} <= row.keys() for row in rows
+  ):
+    raise ValueError(f'{part}: not the rows of a shard; {mend}')
+  return rows
 
 
 def _write_index(path, lines):

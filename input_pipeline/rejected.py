@@ -5,6 +5,8 @@ import io
 import pathlib
 import threading
 
+from input_pipeline import tables
+
 COLUMNS = ('split', 'path', 'reason')
 _ONE_WRITER = threading.Lock()
 
@@ -29,6 +31,5 @@ def read(path):
   path = pathlib.Path(path)
   if not path.exists():
     return []
-  with path.open(encoding='utf-8', errors='surrogateescape', newline='') as file:
-    rows = dict.fromkeys(tuple(row) for row in csv.reader(file))
+  rows = dict.fromkeys(tuple(row) for _, row in tables.rows(path))
   return [row for row in rows if row != COLUMNS]  # two processes may both have begun it

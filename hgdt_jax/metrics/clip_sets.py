@@ -1,13 +1,16 @@
 """A set of clips that can be walked through in batches, more than once."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 
 class ClipSet(Protocol):
   """What scoring needs to know of a set.
+
+  A set may find on a walk that clips of it cannot be read, and leave them out: the attributes are
+  those of the clips that the last walk gave, and before the first of those that it is to give.
 
   Attributes:
     groups: int `[N]`, one entry a clip: clips of one file share a number. Sets the number of clips.
@@ -21,6 +24,27 @@ class ClipSet(Protocol):
 
   def batches(self) -> Iterator[np.ndarray]:
     """uint8 `[B, T, H, W, C]`, always in the same order; B, H and W may change on the way."""
+
+
+class Pairs(NamedTuple):
+  """Real and generated clips, the i-th with the i-th, in batches of equal shapes."""
+
+  real: ClipSet
+  fake: ClipSet
+
+  def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of both, side by side. ValueError where they differ in shape."""
+    return equal_shapes(zip(self.real.batches(), self.fake.batches(), strict=True))
+
+
+def equal_shapes(batches):
+  for real, fake in batches:
+    if real.shape != fake.shape:
+      raise ValueError(
+        f'paired clips differ in shape: real {list(real.shape[1:])}, generated '
+        f'{list(fake.shape[1:])}; resize them to one size first'
+      )
+    yield real, fake
 
 
 class ArrayClips:

@@ -27,9 +27,10 @@ def convert(
   """
   arrays, origins = {}, []
   for source in sources:
-    arrays |= readers.read(source)
-    sha256, upstream = published.identify(source)
-    origins.append(upstream or f'{published.UNKNOWN} {pathlib.Path(source).name} ({sha256})')
+    file = readers.read(source)
+    arrays |= file.arrays
+    unknown = f'{published.UNKNOWN} {pathlib.Path(source).name} ({file.sha256})'
+    origins.append(file.upstream or unknown)
   arrays = names.flat(network, arrays)
   networks.check(network, arrays)
   # Unknown files first: the text of the whole begins with what is wrong.

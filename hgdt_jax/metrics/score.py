@@ -6,7 +6,7 @@ import functools
 import math
 import pathlib
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from hgdt_jax.metrics import (
   statistics_cache,
   table,
 )
-from hgdt_jax.metrics.clip_sets import ArrayClips, ClipSet
+from hgdt_jax.metrics.clip_sets import ArrayClips, ClipSet, Pairs
 from hgdt_jax.metrics.frechet import Moments
 
 Progress = Callable[[Iterable, str, int], Iterable]  # of arrays, or of pairs of arrays
@@ -75,9 +75,8 @@ def score_clips(
   """
   batch = _batch(max(len(real), len(fake)), shared)
   real, fake = ArrayClips(real, batch, **facts), ArrayClips(fake, batch, **facts)
-  return score_sets(
-    real, fake, names, weights_dir, uncertainty, own_networks, pairs=(real, fake), shared=shared
-  )
+  pairs = Pairs(real, fake)
+  return score_sets(real, fake, names, weights_dir, uncertainty, own_networks, pairs, shared=shared)
 
 
 def measure_clips(clips: np.ndarray, name: str, *, shared: bool = False) -> np.ndarray:
@@ -97,7 +96,7 @@ def score_sets(
   weights_dir: str | pathlib.Path | None = None,
   uncertainty: Uncertainty = VALUES_ONLY,
   own_networks: Mapping[str, Network] = NO_NETWORKS,
-  pairs: tuple[ClipSet, ClipSet] | None = None,
+  pairs: Pairs | None = None,
   cache: pathlib.Path | None = None,
   progress: Progress = lambda batches, label, total: batches,
   shared: bool = False,
@@ -114,7 +113,7 @@ def score_sets(
     uncertainty: intervals, curves, extrapolation.
     own_networks: to use in place of the published ones of the same name ('face', say); their facts
       and sha256 are in the stamp.
-    pairs: real and generated clips, the i-th with the i-th, in batches of equal shapes.
+    pairs: real and generated clips, the i-th with the i-th; needed by paired metrics.
     cache: folder for what was measured of the real set; None to measure it each time.
     progress: wraps an iterator over batches, given a label and the number of clips.
     shared: every JAX process makes this call with the same sets, measures its share of the batches
@@ -142,7 +141,8 @@ def score_sets(
   measured_fake = walk(single, fake, 'generated', fake.batches())
   paired = {name: measure for name, measure in wanted.items() if measure.paired}
   if paired:
-    measured_fake |= walk(paired, pairs[0], 'pairs', _side_by_side(*(s.batches() for s in pairs)))
+    measured_fake |= walk(paired, pairs.real, 'pairs', pairs.batches())
+  _check_counts(metrics, wanted, real, fake, pairs)  # of what could be read
 
   scores = {}
   for name, metric in metrics.items():
@@ -205,6 +205,7 @@ def _walk(wanted, keep, batches, clips, shared) -> dict[str, Samples]:
           taken = _placed(before, rows, first, clips) if name in keep else _added(before, rows)
           found[name] = taken
     first += len(batch[0])
+  found |= {name: found[name][:first] for name in keep & found.keys()}
   if not shared:
     return found
   merge = lambda name: processes.merge_rows if name in keep else processes.merge_moments
@@ -228,25 +229,17 @@ def _cached(clip_set, wanted, keep, folder, walk) -> dict[str, Samples]:
   """`walk(measures)` for what is not on disk yet; what it measured is put there."""
   if folder is None or not clip_set.fingerprint:
     return walk(wanted)
-  paths = {}
-  for name, measure in wanted.items():
-    key = {'data': clip_set.fingerprint, 'measure': name, 'facts': measure.facts}
-    paths[name] = statistics_cache.path_of(folder, key | {'rows': name in keep})
-  found = {name: statistics_cache.load(path) for name, path in paths.items()}
+  path = lambda name: statistics_cache.path_of(folder, {
+    'data': clip_set.fingerprint, 'measure': name, 'facts': wanted[name].facts, 'rows': name in keep
+  })  # fmt: skip
+  found = {name: statistics_cache.load(path(name)) for name in wanted}
+  whole = clip_set.fingerprint
   fresh = walk({name: wanted[name] for name, samples in found.items() if samples is None})
+  if clip_set.fingerprint != whole:  # the walk left clips out that the entries on disk count
+    fresh |= walk({name: wanted[name] for name in wanted.keys() - fresh.keys()})
   for name, samples in fresh.items():
-    statistics_cache.save(paths[name], samples)
+    statistics_cache.save(path(name), samples)
   return found | fresh
-
-
-def _side_by_side(real, fake) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  for a, b in zip(real, fake, strict=True):
-    if a.shape != b.shape:
-      raise ValueError(
-        f'paired clips differ in shape: real {list(a.shape[1:])}, generated {list(b.shape[1:])}; '
-        'resize them to one size first'
-      )
-    yield a, b
 
 
 def _score(name, metric, measure, sides, samples, uncertainty) -> dict[str, Score]:

@@ -1,5 +1,6 @@
 """The folder source: layout, splits, windows, and what is left out."""
 
+import pathlib
 import pickle
 
 import numpy as np
@@ -276,3 +277,35 @@ def test_weizmann_is_read_as_laid_out(shared_clips):
   test = Folder(shared_clips / 'weizmann', 16, 64, 'test')
   assert train.classes == test.classes == ('bend', 'jack', 'wave1', 'wave2')
   assert (len(train._files), len(test._files)) == (24, 12) and len(train) > 150
+
+
+@pytest.mark.parametrize(
+  ('content', 'reason'),
+  [
+    (b'', 'no column named path; it has none'),
+    (b'path\n\xff.npy\n', r'line \d+: not a CSV .*utf-8'),
+    (b'path,label\n"' + b'x' * 10**5, r'line \d+: not a CSV .a line of more than'),
+    (b'path,label\n"' + b'x\n' * 10**5, r'line \d+: not a CSV .field larger than'),
+    (b'path\n../a.npy\n', 'line 2: path'),
+    (b'path\n\n/etc/a.npy\n', 'line 3: path'),
+    (b'label,path\na\n', 'line 2: path'),
+  ],
+)
+def test_a_table_of_labels_from_a_stranger_is_one_line(tmp_path, content, reason):
+  (tmp_path / 'labels.csv').write_bytes(content)
+  with pytest.raises(ValueError, match=reason) as e:
+    Folder(tmp_path, 4, 16, 'train', labels=tmp_path / 'labels.csv')
+  assert '\n' not in str(e.value) and str(e.value).startswith(f'{tmp_path / "labels.csv"}')
+
+
+def test_links_are_followed(tmp_path, clips):
+  """A set may be linked together from several disks; whatever a link leads to is read as a clip."""
+  (tmp_path / 'elsewhere').mkdir()
+  (tmp_path / 'set').mkdir()
+  np.save(tmp_path / 'elsewhere' / 'a.npy', clips.numbered(8))
+  (tmp_path / 'elsewhere' / 'secret').write_text('no clip')
+  (tmp_path / 'set' / 'disk').symlink_to(tmp_path / 'elsewhere')
+  (tmp_path / 'set' / 'b.npy').symlink_to(tmp_path / 'elsewhere' / 'secret')
+  source = Folder(tmp_path / 'set', 4, 16, 'train', test_share=0, windows=1)
+  assert [source.origin(i)['file'] for i in range(len(source))] == ['disk/a.npy']
+  assert [pathlib.Path(path).name for path, _ in source.rejected] == ['b.npy']

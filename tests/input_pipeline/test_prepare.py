@@ -225,3 +225,145 @@ def test_folders_that_are_not_whole_say_so(tmp_path, prepared):
       damaged += 1
       assert 'is damaged' in str(e) and '\n' not in str(e)
   assert damaged > 0, 'a flipped bit is noticed, never returned'
+
+
+def changed(prepared, out, name, content):
+  """A copy of a prepared folder whose file `name` holds `content`."""
+  shutil.copytree(prepared, out)
+  (out / name).write_bytes(content)
+  return out
+
+
+def about_with(prepared, change):
+  about = json.loads((prepared / 'prepared.json').read_text())
+  return json.dumps({k: v for k, v in (about | change).items() if v != 'gone'}).encode()
+
+
+def splits_with(**part):
+  return {'splits': {'train': {'shards': ['a.array_record'], 'clips': 1} | part}}
+
+
+@pytest.mark.parametrize(
+  'shard',
+  [
+    '../secret.array_record', '/etc/secret.array_record', 'a/b.array_record', '..', '', '.',
+    '..\\secret.array_record', 'C:\\a.array_record', '.hidden.array_record', 'a\0.array_record',
+    'a.array_record\n', 'prepared.json', 3, None, ['a.array_record'],
+  ],
+)  # fmt: skip
+def test_shards_outside_of_the_folder_are_refused(prepared, tmp_path, shard):
+  shutil.copyfile(next(prepared.glob('train-*')), tmp_path / 'secret.array_record')
+  content = about_with(prepared, splits_with(shards=[shard]))
+  out = changed(prepared, tmp_path / 'out', 'prepared.json', content)
+  with pytest.raises(ValueError, match=r'prepared\.json: splits is .*prepare it again') as e:
+    ArrayRecords(out, 6, 16, 'train')
+  assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize(
+  ('change', 'reason'),
+  [
+    ({'version': 2}, 'prepared as version 2, want 1'),
+    ({'version': 'gone'}, 'prepared as version None, want 1'),
+    *[({'shape': shape}, 'shape is') for shape in (
+      'gone', None, 6, [6, 16, 16], [6, 16, 16, 4], [6, 16, 17, 3], [0, 16, 16, 3],
+      [6.0, 16, 16, 3], [True, 16, 16, 3], ['6', 16, 16, 3], [2**40, 16, 16, 3],
+      [2**31, 2**31, 2**31, 3], {'6': 1}, [-6, -16, -16, 3],
+    )],
+    *[({'classes': names}, 'classes is') for names in (
+      'gone', None, 'cat', [], [1, 2], ['cat', 'cat'], {'cat': 0}, [['cat']],
+    )],
+    *[({'splits': splits}, 'splits is') for splits in ('gone', None, [], 'train', {'train': []})],
+    (splits_with(shards='a.array_record'), 'splits is'),
+    (splits_with(shards=None), 'splits is'),
+    (splits_with(clips='1'), 'splits is'),
+    (splits_with(clips=None), 'splits is'),
+    ({'fingerprint': 'gone'}, 'fingerprint is missing'),
+    ({'fingerprint': 3}, 'fingerprint is 3, want a text'),
+    ({'classes': ['horse']}, r'index\.csv, line \d+: label .cat., which is none of the classes'),
+  ],
+)  # fmt: skip
+def test_a_prepared_json_of_a_stranger_is_one_line(prepared, tmp_path, change, reason):
+  out = changed(prepared, tmp_path / 'out', 'prepared.json', about_with(prepared, change))
+  with pytest.raises(ValueError, match=reason) as e:
+    ArrayRecords(out, 6, 16, 'test')
+  assert '\n' not in str(e.value) and str(e.value).startswith(str(out)), str(e.value)
+
+
+@pytest.mark.parametrize(
+  'content', [b'', b'{', b'\xff\xfe', b'[' * 10**5, b'[]', b'3', b'{"a": NaN}']
+)
+@pytest.mark.parametrize('name', ['prepared.json', 'plan.json'])
+def test_no_json(prepared, clips_folder, tmp_path, content, name, capsys):
+  out = changed(prepared, tmp_path / 'out', name, content)
+  assert prepare.main(arguments(clips_folder, out)) == 1
+  error = capsys.readouterr().err
+  assert error.count('\n') == 1 and error.startswith(f'prepare: {out}')
+  if name == 'prepared.json':
+    with pytest.raises(ValueError, match=r'not JSON|prepared as version None') as e:
+      ArrayRecords(out, 6, 16, 'train')
+    assert '\n' not in str(e.value)
+
+
+def test_rows_of_a_shard_that_are_none(prepared, clips_folder, tmp_path, capsys):
+  """Left by a run that was stopped, and damaged since."""
+  shard = next(prepared.glob('train-00000*'))
+  for k, content in enumerate((b'', b'{}', b'[3]', b'[{}]')):
+    out = changed(prepared, tmp_path / str(k), f'{shard.name}.json', content)
+    (out / 'prepared.json').unlink()
+    assert prepare.main(arguments(clips_folder, out)) == 1
+    error = capsys.readouterr().err
+    last = error.splitlines()[-1]  # after the progress bar
+    assert last.startswith(f'prepare: {out}/{shard.name}.json: not ') and 'Traceback' not in error
+    assert last.endswith('; remove it, and the shard is made anew')
+
+
+def test_json_of_absurd_size_is_refused_unread(prepared, tmp_path):
+  out = changed(prepared, tmp_path / 'out', 'prepared.json', b'{')
+  with (out / 'prepared.json').open('r+b') as file:
+    file.truncate(2**40)  # sparse
+  with pytest.raises(ValueError, match=r'prepared\.json: 1099511627776 bytes, more than'):
+    ArrayRecords(out, 6, 16, 'train')
+
+
+@pytest.mark.parametrize(
+  ('content', 'reason'),
+  [
+    (b'', 'index.csv: no columns named split and label'),
+    (b'split,id\ntrain,0\n', 'index.csv: no columns named split and label'),
+    (b'split,label\ntrain\n', 'index.csv, line 2: label None'),
+    (b'split,label\ntrain,cat\n', '1 in index.csv'),
+    (b'split,label\n' + b'train,cat\n' * 1000, '1000 in index.csv'),
+    (b'split,label\ntrain,' + b'x' * 10**6, 'index.csv, line 2: not a CSV'),
+    (b'split,label\ntrain,"' + b'x\n' * 10**6, 'not a CSV'),
+    (b'split,label\ntrain,c\0at\n', 'label'),
+  ],
+)
+def test_an_index_of_a_stranger_is_one_line(prepared, tmp_path, content, reason):
+  out = changed(prepared, tmp_path / 'out', 'index.csv', content)
+  with pytest.raises(ValueError, match=reason) as e:
+    ArrayRecords(out, 6, 16, 'train')
+  assert '\n' not in str(e.value) and len(str(e.value)) < 400
+  (out / 'index.csv').unlink()
+  with pytest.raises(FileNotFoundError, match=r'index\.csv: missing'):
+    ArrayRecords(out, 6, 16, 'train')
+
+
+def test_shards_that_are_none(prepared, tmp_path):
+  name = next(prepared.glob('train-00000*')).name
+  whole = (prepared / name).read_bytes()
+  for k, content in enumerate(
+    (b'', b'hello' * 99, bytes(2**17), whole[:-5], whole[: len(whole) // 2])
+  ):
+    out = changed(prepared, tmp_path / str(k), name, content)
+    with pytest.raises(ValueError, match=f'a shard of {name}.* is damaged') as e:
+      ArrayRecords(out, 6, 16, 'train')
+    assert '\n' not in str(e.value)
+
+
+def test_records_of_another_size_are_bad_clips(prepared, tmp_path):
+  """The shape in prepared.json was changed: no clip is made of bytes that do not fit it."""
+  content = about_with(prepared, {'shape': [7, 16, 16, 3]})
+  out = changed(prepared, tmp_path / 'out', 'prepared.json', content)
+  with pytest.raises(BadClip, match=r'clip 0 of the train split is damaged \(4608 bytes, 5376'):
+    ArrayRecords(out, 7, 16, 'train')[0]

@@ -82,8 +82,17 @@ def test_golden_content_distance(golden_dir):
   np.testing.assert_allclose(got, arrays['acd_i_excl_first'], rtol=1e-6)
   got = content.acd_to_input(embeddings, first)
   np.testing.assert_allclose(got, arrays['acd_i_incl_first'], rtol=1e-6)
-  colours = np.stack([content.mean_colours(clip) for clip in arrays['crops']])
-  np.testing.assert_allclose(content.acd(colours), arrays['acd_color_pairwise'], rtol=1e-6)
+  np.testing.assert_allclose(
+    content.acd(arrays['colours']), arrays['acd_color_pairwise'], rtol=1e-6
+  )
+
+
+def test_mean_colours():
+  frames = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), np.uint8)
+  want = [
+    [np.mean([int(v) for v in frame[..., c].flat]) / 255 for c in range(3)] for frame in frames
+  ]
+  np.testing.assert_allclose(content.mean_colours(frames), want, rtol=1e-12)
 
 
 def test_content_distance_errors():

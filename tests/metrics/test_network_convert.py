@@ -1,6 +1,12 @@
 """Published names and files, read into one form."""
 
+import hashlib
+import io
 import json
+import pickle
+import re
+import tracemalloc
+import zipfile
 
 import flax
 import jax
@@ -9,7 +15,7 @@ import numpy as np
 import pytest
 
 from hgdt_jax.metrics import convert, networks
-from hgdt_jax.metrics.networks import face, names, readers, weights
+from hgdt_jax.metrics.networks import face, names, npz, published, readers, weights
 
 RNG = np.random.default_rng(0)
 
@@ -146,8 +152,8 @@ def test_lpips_names_of_backbone_heads_and_packages():
   jax_package = {
     f'AlexNet_0/Conv_{i}/kernel': np.moveaxis(w, (0, 1), (-1, -2)) for i, w in enumerate(layers)
   } | {'NetLinLayer_0/Conv_0/kernel': head[None, None, :, None]}
-  for published in (torchvision, whole, jax_package):
-    flat = names.flat('lpips_alex', published)
+  for state in (torchvision, whole, jax_package):
+    flat = names.flat('lpips_alex', state)
     assert sorted(flat) == ['conv0/kernel', 'conv1/kernel', 'conv2/kernel', 'lin0']
     np.testing.assert_array_equal(flat['lin0'], head)
     np.testing.assert_array_equal(flat['conv2/kernel'], names.from_torch(layers[2]))
@@ -206,6 +212,123 @@ def test_user_errors_are_one_line(tmp_path, capsys):
   assert leave.value.code == 2
 
 
+def damaged_forms(content):
+  """Cut off at several places, and single bytes changed from the beginning to the end."""
+  for share in (0.001, 0.01, 0.3, 0.9, 0.999):
+    yield content[: int(share * len(content))] or content[:1]
+  for at in (*range(0, 300, 7), *range(len(content) // 2, len(content), len(content) // 40)):
+    yield content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :]
+
+
+def test_damaged_npz_files_are_one_line(tmp_path):
+  np.savez(tmp_path / 'whole.npz', **{'a/kernel': small(20, 30), 'a/bias': small(30)})
+  content = (tmp_path / 'whole.npz').read_bytes()
+  whole = readers.read(tmp_path / 'whole.npz').arrays
+  for k, damaged in enumerate(damaged_forms(content)):
+    path = tmp_path / f'{k}.npz'
+    path.write_bytes(damaged)
+    for read in (lambda p: readers.read(p).arrays, lambda p: weights.load_npz(p).arrays):
+      try:
+        arrays = read(path)
+      except ValueError as error:
+        assert f'{k}.npz: not an npz file' in str(error) and 'get it anew' in str(error)
+        assert '\n' not in str(error)
+      else:  # a byte that nothing depends on
+        assert all((arrays[name] == whole[name]).all() for name in arrays)
+
+
+def npz_of(path, header, content, method=zipfile.ZIP_STORED):
+  """An `.npz` of one array `a` with this header and these bytes."""
+  written = io.BytesIO()
+  np.lib.format.write_array_header_1_0(written, {'fortran_order': False} | header)
+  with zipfile.ZipFile(path, 'w', method) as archive:
+    archive.writestr('a.npy', written.getvalue() + content)
+
+
+def test_npz_files_that_promise_more_than_they_hold_take_no_memory(tmp_path):
+  npz_of(tmp_path / 'promise.npz', {'descr': '<f4', 'shape': (2**40,)}, b'0' * 64)
+  npz_of(tmp_path / 'negative.npz', {'descr': '<f4', 'shape': (-4, -4)}, b'0' * 64)
+  npz_of(tmp_path / 'objects.npz', {'descr': '|O', 'shape': (1,)}, pickle.dumps(print))
+  npz_of(tmp_path / 'bomb.npz', {'descr': '|u1', 'shape': (2**28,)}, bytes(2**28), 8)
+  bomb = bytearray((tmp_path / 'bomb.npz').read_bytes())
+  for at in (22, bomb.rindex(b'PK\x01\x02') + 24):  # declared small, inflates large
+    bomb[at : at + 4] = (2**20).to_bytes(4, 'little')
+  (tmp_path / 'bomb.npz').write_bytes(bomb)
+  tracemalloc.start()
+  for name, reason in {
+    'promise': 'bytes promised', 'negative': '', 'objects': 'Python objects',
+    'bomb': 'bytes promised',
+  }.items():  # fmt: skip
+    with pytest.raises(ValueError, match=f'{name}.npz: not an npz file that can be .*{reason}'):
+      readers.read(tmp_path / f'{name}.npz')
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 10 * 2**20
+
+
+def test_npz_of_too_many_bytes_is_refused_unread(tmp_path, monkeypatch):
+  monkeypatch.setattr(npz, 'MAX_BYTES', 5000)
+  np.savez_compressed(tmp_path / 'a.npz', a=np.zeros(1000, 'f4'), b=np.zeros(1000, 'f4'))
+  with pytest.raises(ValueError, match='more than 5000 bytes of arrays'):
+    readers.read(tmp_path / 'a.npz')
+  (tmp_path / 'a.npz').write_bytes(bytes(5001))
+  with pytest.raises(ValueError, match='more than 5000 bytes; no weights'):
+    readers.read(tmp_path / 'a.npz')
+
+
+def test_safetensors_of_the_package_read_alike(tmp_path):
+  save_file = pytest.importorskip('safetensors.numpy').save_file
+  arrays = {'a': small(3, 4), 'b': np.arange(5), 'c': np.array(2, 'f2'), 'd': small(0, 2)}
+  save_file(arrays, tmp_path / 'a.safetensors', metadata={'by': 'us'})
+  read = readers.read(tmp_path / 'a.safetensors').arrays
+  assert read.keys() == arrays.keys()
+  for name, array in arrays.items():
+    np.testing.assert_array_equal(read[name], array)
+    assert read[name].dtype == array.dtype
+
+
+def test_lying_safetensors_are_refused(tmp_path):
+  path, body = tmp_path / 'a.safetensors', bytes(range(48))
+  good = {'dtype': 'F32', 'shape': [3, 4], 'data_offsets': [0, 48]}
+  tensors = [
+    {'a': good | {'data_offsets': [-48, 0]}}, {'a': good | {'data_offsets': [4, 52]}},
+    {'a': good | {'data_offsets': [48, 0]}}, {'a': good | {'data_offsets': [0, 24]}},
+    {'a': good | {'data_offsets': [0.0, 48.0]}}, {'a': good | {'data_offsets': 48}},
+    {'a': good | {'shape': [2**60, 2**60]}}, {'a': good | {'shape': [-3, -4]}},
+    {'a': good | {'shape': '3'}}, {'a': good | {'shape': [3.0, 4.0]}},
+    {'a': good | {'shape': [3, 4] + [1] * 99}},
+    {'a': good | {'dtype': 'BF16'}}, {'a': good | {'dtype': []}}, {'a': 3}, {'a': {}},
+    {'a': good, 'b': good}, [good], 'text', 3, None,
+  ]  # fmt: skip
+  texts = [json.dumps(header).encode() for header in tensors] + [b'[' * 10**5, b'{"a', b'\xff']
+  contents = [len(text).to_bytes(8, 'little') + text + body for text in texts]
+  contents += [(2**60).to_bytes(8, 'little') + body, b'\xff' * 8 + body, b'123', b'12345678']
+  for content in contents:
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'a\.safetensors: not a safetensors file') as error:
+      readers.read(path)
+    assert '\n' not in str(error.value) and 'get it anew' in str(error.value), content[:80]
+  text = json.dumps({'a': good}).encode()
+  path.write_bytes(len(text).to_bytes(8, 'little') + text + body)
+  assert readers.read(path).arrays['a'].tobytes() == body
+
+
+@pytest.mark.parametrize('ending', ['npz', 'safetensors', 'ckpt', 'pt', 'data-00000-of-00001'])
+@pytest.mark.parametrize(
+  ('content', 'reason'),
+  [
+    (b'', 'empty file; get it anew'),
+    (b'\n<!DOCTYPE html><title>Log in</title>', 'a web page, no weights; get the file itself'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:0', 'a Git LFS pointer, no weights'),
+  ],
+)
+def test_what_came_in_place_of_weights(tmp_path, ending, content, reason):
+  path = tmp_path / f'model.{ending}'
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=rf'^{path}: {reason}'):
+    readers.read(path)
+
+
 class TestTorchFiles:
   """State dicts and TorchScript archives; these need the extra [convert]."""
 
@@ -226,14 +349,79 @@ class TestTorchFiles:
     for name, tensor in state.items():
       np.testing.assert_array_equal(arrays[name], tensor.numpy())
 
-  def test_torchscript_archive(self, tmp_path):
+  def test_torchscript_archive_on_record(self, tmp_path, monkeypatch):
     torch = self.torch
     module = torch.nn.Module()
     module.features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 5, 3))
     torch.jit.save(torch.jit.script(module), tmp_path / 'net.pt')
-    flat = names.flat('lpips_alex', readers.read(tmp_path / 'net.pt'))
+    content = (tmp_path / 'net.pt').read_bytes()
+    blob = hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
+    monkeypatch.setattr(published, '_PROGRAMS', {blob})
+    flat = names.flat('lpips_alex', readers.read(tmp_path / 'net.pt').arrays)
     expected = names.from_torch(module.features[1].weight.detach().numpy())
     np.testing.assert_array_equal(flat['conv1/kernel'], expected)
+
+  @pytest.mark.parametrize('ending', ['pt', 'pth'])
+  def test_a_torchscript_program_off_the_record_is_not_run(self, tmp_path, capfd, ending):
+    """Its __setstate__ would be: weights need no program."""
+    torch = self.torch
+
+    class Loud(torch.nn.Module):
+      @torch.jit.export
+      def __getstate__(self):
+        return (1, self.training)
+
+      @torch.jit.export
+      def __setstate__(self, state: tuple[int, bool]):
+        print('a program of a stranger')
+        self.training = state[1]
+
+    class Net(torch.nn.Module):
+      def __init__(self):
+        super().__init__()
+        self.conv, self.loud = torch.nn.Conv2d(3, 4, 3), Loud()
+
+      def forward(self, x):
+        return self.conv(x)
+
+    path = tmp_path / f'net.{ending}'
+    torch.jit.save(torch.jit.script(Net()), path)
+    capfd.readouterr()
+    torch.jit.load(path)
+    assert 'a program of a stranger' in capfd.readouterr().out
+    with pytest.raises(ValueError, match=r'a TorchScript program, and not one on record') as error:
+      readers.read(path)
+    assert 'stranger' not in capfd.readouterr().out
+    assert '\n' not in str(error.value) and 'torch.save' in str(error.value)
+
+  def test_programs_on_record_are_known_by_a_whole_hash(self):
+    """Eight digits of a hash, as torch.hub names its files by, can be forged."""
+    assert published._PROGRAMS
+    assert all(re.fullmatch(r'[0-9a-f]{40}([0-9a-f]{24})?', known) for known in published._PROGRAMS)
+
+  def test_damaged_state_dicts_are_one_line(self, tmp_path, monkeypatch):
+    self.torch.save({'a': self.torch.ones(2000)}, tmp_path / 'whole.pth')
+    content = (tmp_path / 'whole.pth').read_bytes()
+    for k, damaged in enumerate(damaged_forms(content)):
+      path = tmp_path / f'{k}.pth'
+      path.write_bytes(damaged)
+      with pytest.raises(ValueError, match=f'{k}.pth') as error:
+        assert not {'a'} - readers.read(path).arrays.keys()
+        raise ValueError(f'{k}.pth: torch does not check its bytes')
+      assert '\n' not in str(error.value)
+    self.torch.save(self.torch.zeros(3), tmp_path / 'tensor.pth')
+    self.torch.save({'a': self.torch.zeros(1).expand(2**40)}, tmp_path / 'expanded.pth')
+    with (
+      zipfile.ZipFile(tmp_path / 'whole.pth') as whole,
+      zipfile.ZipFile(tmp_path / 'bomb.pth', 'w', zipfile.ZIP_DEFLATED) as bomb,
+    ):
+      for name in whole.namelist():
+        bomb.writestr(name, whole.read(name))
+    monkeypatch.setattr(npz, 'MAX_BYTES', 6000)
+    for name in ('tensor', 'expanded', 'bomb'):
+      assert (tmp_path / f'{name}.pth').stat().st_size < 6000
+      with pytest.raises(ValueError, match='torch does not read it as weights alone'):
+        readers.read(tmp_path / f'{name}.pth')
 
   def test_a_pickle_with_code_is_refused(self, tmp_path, capsys):
     self.torch.save({'a': print}, tmp_path / 'evil.pth')

@@ -142,7 +142,7 @@ def small_checkpoint(tmp_path, monkeypatch):
 
 def test_checkpoint_is_read_by_its_layout(small_checkpoint):
   path, arrays = small_checkpoint
-  read = tf_checkpoint.read(path)
+  read = tf_checkpoint.read(path, path.read_bytes())
   for name, array in arrays.items():
     np.testing.assert_array_equal(read[name], array)
 
@@ -153,10 +153,10 @@ def test_damaged_checkpoint_names_the_tensor(small_checkpoint):
   data[40] ^= 1
   path.write_bytes(data)
   with pytest.raises(ValueError, match='A/kernel is damaged'):
-    tf_checkpoint.read(path)
+    tf_checkpoint.read(path, path.read_bytes())
   path.write_bytes(data[:-4])
   with pytest.raises(ValueError, match='the I3D checkpoint has'):
-    tf_checkpoint.read(path)
+    tf_checkpoint.read(path, path.read_bytes())
 
 
 def test_published_numbers_are_recognised_under_any_name(small_checkpoint):

@@ -43,9 +43,16 @@ def test_ssim_equals_skimage(pair, window, options, channels):
 
 
 @pytest.mark.parametrize(('name', 'key'), [('jitter', 'B'), ('noise', 'N')])
-def test_golden_values(golden_dir, golden, name, key):
+def test_golden_values(golden_dir, golden, golden_inputs, name, key):
   arrays = np.load(golden_dir / 'psnr_ssim_golden.npz')
-  real, fake = arrays['A'], arrays[key]
+  real = golden_inputs.moving_blobs(4)
+  noise = np.floor((golden_inputs.rng(99).random(real.shape) - 0.5) * 61)
+  fake = {
+    'B': golden_inputs.moving_blobs(4, jitter=3),
+    'N': np.clip(real + noise, 0, 255).astype(np.uint8),
+  }[key]
+  for which, clips in (('A', real), (key, fake)):
+    assert golden_inputs.sha(clips) == golden['psnr_ssim']['sha256'][which]
   psnr = image.psnr(real, fake)
   np.testing.assert_allclose(psnr, arrays[f'{name}__psnr_skimage'], atol=1e-5)
   finite = np.isfinite(psnr)

@@ -131,7 +131,8 @@ def test_streaming_in_any_batches_gives_the_same(sets, own, every):
   names = ['fvd', 'fid', 'frechet_random_conv3d', 'psnr', 'motion_ratio']
   for batch in (1, 3, 8):
     real, fake = (clip_sets.ArrayClips(clips, batch) for clips in sets)
-    scores = score.score_sets(real, fake, names, own_networks=own, pairs=(real, fake))
+    pairs = clip_sets.Pairs(real, fake)
+    scores = score.score_sets(real, fake, names, own_networks=own, pairs=pairs)
     for name in names:
       assert scores[name].value == pytest.approx(every[name].value, rel=1e-4), (name, batch)
 

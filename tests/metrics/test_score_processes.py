@@ -22,7 +22,7 @@ jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 from hgdt_jax.metrics import clip_sets, score
 clips = np.load(sys.argv[3])
 sets = [clip_sets.ArrayClips(clips[key], batch=3) for key in ('real', 'fake')]
-scores = score.score_sets(*sets, sys.argv[4].split(','), pairs=sets, shared=True)
+scores = score.score_sets(*sets, sys.argv[4].split(','), pairs=clip_sets.Pairs(*sets), shared=True)
 print(json.dumps({name: one.value for name, one in scores.items()}))
 """
 

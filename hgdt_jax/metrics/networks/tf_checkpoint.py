@@ -20,21 +20,23 @@ from hgdt_jax.metrics.networks import crc32c, i3d
 TOTAL_BYTES = 50_818_176
 
 
-def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-  """The arrays in the flat form of `weights`.
+def read(path: pathlib.Path, data: bytes) -> dict[str, np.ndarray]:
+  """The arrays in the flat form of `weights`; `data` is what the file `path` holds.
 
   Raises:
     ValueError: another size, or a tensor whose checksum is wrong.
   """
-  data = pathlib.Path(path).read_bytes()
   if len(data) != TOTAL_BYTES:
-    raise ValueError(f'{path}: {len(data)} bytes, the I3D checkpoint has {TOTAL_BYTES}')
+    raise ValueError(
+      f'{path}: {len(data)} bytes, the I3D checkpoint has {TOTAL_BYTES}; get it anew'
+    )
   arrays, offset = {}, 0
   for (name, shape), crc in zip(layout(), _crcs()):
     size = 4 * math.prod(shape)
     tensor, offset = data[offset : offset + size], offset + size
     if crc32c.masked(tensor) != crc:
-      raise ValueError(f'{path}: {name} is damaged (crc32c {crc32c.masked(tensor):08x})')
+      wrong = f'{name} is damaged (crc32c {crc32c.masked(tensor):08x})'
+      raise ValueError(f'{path}: {wrong}; get it anew')
     arrays[name] = np.frombuffer(tensor, '<f4').reshape(shape)
   return arrays
 

@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 from absl import logging
 
-from hgdt_jax.metrics.networks import packages, published
+from hgdt_jax.metrics.networks import npz, packages, published
 
 _SOURCE = 'source'  # the entry of an .npz that is no array of the network
 
@@ -68,8 +68,8 @@ def find(file: str, weights_dir: str | pathlib.Path | None) -> Weights:
 
 def load_npz(path: str | pathlib.Path) -> Weights:
   """What `save_npz` wrote; an `.npz` of another origin counts as unknown weights."""
-  with np.load(path, allow_pickle=False) as archive:
-    arrays = {name: archive[name] for name in archive.files}
+  with pathlib.Path(path).open('rb') as file:
+    arrays = npz.read(str(path), file)
   source = arrays.pop(_SOURCE, f'{published.UNKNOWN} {pathlib.Path(path).name}')
   return Weights(arrays, str(source))
 
