@@ -24,7 +24,6 @@ from hgdt_jax import processes
 
 _STATE, _ABOUT, _MANIFEST = 'state', 'about.json', 'manifest.json'
 _PART, _OLD, _DAMAGED = '.part-', '.old-', 'damaged-'  # in front of a step's number
-_FIRST_FORMAT = '_CHECKPOINT_METADATA'  # beside state/, without a manifest: hgdt_jax 0.1
 
 
 class OtherConfiguration(ValueError):
@@ -47,8 +46,9 @@ def steps(workdir: str | os.PathLike, stage: str) -> list[int]:
 
 
 def about(workdir: str | os.PathLike, stage: str, step: int) -> dict:
-  """What was saved beside the arrays."""
-  return _read_json(folder(workdir, stage) / str(step) / _ABOUT)
+  """What was saved beside the arrays; nothing in the first format."""
+  path = folder(workdir, stage) / str(step)
+  return {} if _is_of_first_format(path) else _read_json(path / _ABOUT)
 
 
 def restore_part(workdir: str | os.PathLike, stage: str, step: int, like):
@@ -78,7 +78,7 @@ def damage(path: pathlib.Path) -> str:
     OSError: its files cannot be read, which says nothing of them.
   """
   if not (path / _MANIFEST).is_file():
-    return '' if (path / _FIRST_FORMAT).is_file() else f'{_MANIFEST} is missing'
+    return '' if _is_of_first_format(path) else f'{_MANIFEST} is missing'
   try:
     manifest = _read_json(path / _MANIFEST)
   except ValueError:
@@ -241,6 +241,11 @@ class NotSaved(OSError):
       f'{part.parent}/{step} could not be saved: {_line(error)}; '
       'mend that, and the same command goes on from the checkpoint before'
     )
+
+
+def _is_of_first_format(path):
+  """Of hgdt_jax 0.1, which wrote no manifest."""
+  return (path / '_CHECKPOINT_METADATA').is_file()
 
 
 def _restored(orbax, path, args):

@@ -106,7 +106,7 @@ def refuse_stale(cfg: config.Config, workdir: pathlib.Path) -> None:
   for stage in cfg.stages:
     if not (last := last_step(workdir, stage)):
       continue
-    for before, step in checkpoint.about(workdir, stage, last)['started_from'].items():
+    for before, step in _started_from(workdir, stage, last).items():
       now = max(getattr(cfg, before).steps, last_step(workdir, before))
       if before in cfg.stages and step != now:
         raise ValueError(
@@ -114,6 +114,13 @@ def refuse_stale(cfg: config.Config, workdir: pathlib.Path) -> None:
           f'have {now}: remove {checkpoint.folder(workdir, stage)} to train it anew, or go back '
           f'to config.{before}.steps={step}'
         )
+
+
+def _started_from(workdir, stage, step):
+  try:
+    return checkpoint.about(workdir, stage, step).get('started_from', {})
+  except (OSError, ValueError):  # damaged: whoever restores it says so
+    return {}
 
 
 def _read(workdir):
