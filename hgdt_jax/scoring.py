@@ -61,7 +61,7 @@ class File:
 
   path: pathlib.Path
   info: video_files.Info
-  starts: tuple[int, ...]
+  starts: range
 
 
 class Decoder:
@@ -84,13 +84,13 @@ class Decoder:
     batch: int,
     left_out: dict[pathlib.Path, str],
   ):
-    starts = [sorted(set.intersection(*(set(f.starts) for f in together))) for together in files]
+    starts = [min((file.starts for file in together), key=len) for together in files]
     self._files = list(zip(files, starts))
     self.cut, self._batch, self._left_out = cut, batch, left_out
     self._most = cut.max_clips or sys.maxsize
     self._lost: set[int] = set()  # indices of files that a walk has left out
 
-  def used(self) -> list[tuple[tuple[File, ...], list[int]]]:
+  def used(self) -> list[tuple[tuple[File, ...], range]]:
     """Files, and the first frames of the clips that are taken of them."""
     used, left = [], self._most
     for i, (files, starts) in enumerate(self._files):
@@ -127,15 +127,17 @@ class Decoder:
       left = self._read_ahead(pool, ahead, unread, self._most)
       while ahead:
         reading = ahead.popleft()
-        clips = self._all_of(reading)
-        left = self._read_ahead(pool, ahead, unread, left + len(reading.clips) - len(clips))
-        yield from clips if reading.kept else self._again(pool, reading, clips)
+        whole = self._is_whole(pool, reading)
+        refund = 0 if whole else len(reading.starts)
+        left = self._read_ahead(pool, ahead, unread, left + refund)
+        if whole:
+          yield from self._clips_of(pool, reading)
     finally:
       pool.shutdown(cancel_futures=True)
 
   def _read_ahead(self, pool, ahead, unread, left):
     """Begins files until a batch is under way; returns how many of `left` clips are left then."""
-    while unread and left > 0 and sum(len(reading.clips) for reading in ahead) <= self._batch:
+    while unread and left > 0 and sum(len(reading.starts) for reading in ahead) <= self._batch:
       files, starts = self._files[unread[0]]
       if any(file.path in self._left_out for file in files):
         self._lost.add(unread.popleft())
@@ -148,33 +150,36 @@ class Decoder:
 
   def _begin(self, pool, i, files, starts):
     size = lambda info: self.cut.size**2 or info.height * info.width
-    kept = len(starts) * self.cut.frames * 3 * sum(size(f.info) for f in files) <= _HELD
-    return _Reading(
-      i, files, starts, [pool.submit(self._read, files, start, kept) for start in starts], kept
-    )
+    held = len(starts) * self.cut.frames * 3 * sum(size(f.info) for f in files) <= _HELD
+    futures = [pool.submit(self._read, files, start) for start in starts] if held else None
+    return _Reading(i, files, starts, futures)
 
-  def _all_of(self, reading):
-    """The clips of a file; none where one of them is damaged."""
+  def _is_whole(self, pool, reading):
+    """Whether all the clips of a file can be decoded; one that is damaged is left out."""
     try:
-      return [future.result() for future in reading.clips]
+      collections.deque(self._clips_of(pool, reading), maxlen=0)
     except _Damaged as error:
-      for future in reading.clips:
+      for future in reading.clips or ():
         future.cancel()
       self._lost.add(reading.index)
       self._left_out[error.path] = error.reason
-      return []
+      return False
+    return True
 
-  def _again(self, pool, reading, checked):
-    """Decodes once more what was only looked at."""
+  def _clips_of(self, pool, reading):
+    if reading.clips is not None:
+      for future in reading.clips:
+        yield future.result()
+      return
     waiting = collections.deque()
-    for start in reading.starts[: len(checked)]:
+    for start in reading.starts:
       waiting.append(pool.submit(self._read, reading.files, start))
       if len(waiting) > self._batch:
         yield waiting.popleft().result()
     while waiting:
       yield waiting.popleft().result()
 
-  def _read(self, files, start, keep=True):
+  def _read(self, files, start):
     frames = start + self.cut.stride * np.arange(self.cut.frames)
     clips = []
     for file in files:
@@ -182,7 +187,7 @@ class Decoder:
         clip = video_files.read(file.path, frames, self.cut.size or None, file.info)
       except video_files.BadClip as error:
         raise _Damaged(file.path, str(error)) from error
-      clips.append(clip if keep else None)
+      clips.append(clip)
     return tuple(clips)
 
 
@@ -195,13 +200,12 @@ class _Damaged(ValueError):
 
 
 class _Reading(NamedTuple):
-  """A file (or pair) that is being decoded: `clips` are futures, of nothing unless `kept`."""
+  """A file (or pair) in turn; `clips` are its futures, None where they would not fit in memory."""
 
   index: int
   files: tuple[File, ...]
-  starts: list[int]
-  clips: list[concurrent.futures.Future]
-  kept: bool
+  starts: range
+  clips: list[concurrent.futures.Future] | None
 
 
 class FolderClips:
@@ -367,7 +371,7 @@ def _usable(listed, cut, left_out) -> list[File | None]:
       reason = f'too short: {info.frames} frames, {cut.span} needed'
     if reason:
       left_out[entry.path] = reason
-    files.append(None if reason else File(entry.path, info, tuple(cut.starts(info.frames))))
+    files.append(None if reason else File(entry.path, info, cut.starts(info.frames)))
   return files
 
 

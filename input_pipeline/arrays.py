@@ -10,6 +10,8 @@ import numpy as np
 from input_pipeline import clip, resize
 from input_pipeline.clip import BadClip, Info
 
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others take memory as they please
+
 # numpy parses headers as Python, which Python 3.11 cannot do in two threads at once
 _ONE_PARSER = threading.Lock()
 
@@ -24,19 +26,32 @@ def read(path, info, wanted, size):
   del info
   with _open(path) as file:
     shape, columns_first, dtype = _header(file)
-    frame = int(np.prod(shape[1:])) * dtype.itemsize
-    count = shape[0] if columns_first else min(shape[0], int(wanted[-1]) + 1)
-    content = file.read(count * frame)  # no further than is asked for
-  if columns_first:
-    video = np.frombuffer(content, dtype).reshape(shape, order='F')
-  else:
-    whole = len(content) // frame
-    video = np.frombuffer(content, dtype, whole * frame // dtype.itemsize)
-    video = video.reshape(whole, *shape[1:])
-  frames = [video[i] for i in wanted if i < len(video)]
-  if dtype.itemsize == 2:
-    frames = [(frame >> 8).astype(np.uint8) for frame in frames]
-  return [resize.from_array(resize.to_rgb(frame), size) for frame in frames]
+    wanted = wanted[wanted < shape[0]]
+    if columns_first:
+      frames = iter(_of_columns(file, shape, dtype)[wanted])
+    else:
+      frames = _frames(file, shape, dtype, wanted)
+    return [resize.from_array(resize.to_rgb(_in_8_bits(frame)), size) for frame in frames]
+
+
+def _frames(file, shape, dtype, wanted):
+  """Those of the frames that are there, one at a time."""
+  first, size = file.tell(), math.prod(shape[1:]) * dtype.itemsize
+  for i in wanted:
+    file.seek(first + int(i) * size)
+    content = file.read(size)
+    if len(content) < size:
+      return
+    yield np.frombuffer(content, dtype).reshape(shape[1:])
+
+
+def _of_columns(file, shape, dtype):
+  content = file.read(math.prod(shape) * dtype.itemsize)
+  return np.frombuffer(content, dtype).reshape(shape, order='F')
+
+
+def _in_8_bits(frame):
+  return frame if frame.dtype.itemsize == 1 else (frame >> 8).astype(np.uint8)
 
 
 @contextlib.contextmanager
@@ -49,6 +64,8 @@ def _open(path):
   with zipfile.ZipFile(path) as archive:
     if 'video.npy' not in archive.namelist():
       raise BadClip('no array named video in it')
+    if archive.getinfo('video.npy').compress_type not in _COMPRESSIONS:
+      raise BadClip('compressed otherwise than numpy does')
     with archive.open('video.npy') as file:
       yield file
 
@@ -69,6 +86,7 @@ def _header(file):
     raise BadClip(f'array of shape {shape}, want [T, H, W, C] with C of 1, 3 or 4')
   if dtype not in (np.uint8, np.uint16):
     raise BadClip(f'array of {dtype}, want uint8')
+  clip.check_frames(shape[0])
   clip.check_pixels(shape[2], shape[1])
   total = math.prod(map(int, shape)) * dtype.itemsize
   if total > clip.MAX_BYTES:

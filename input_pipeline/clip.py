@@ -4,8 +4,13 @@ import dataclasses
 
 import numpy as np
 
+# What a file may ask for. Lengths are those of real clips and more; memory is that of the frames
+# asked for and of one array or frame beside them, time that of reading the file through once.
 MAX_PIXELS = 2**25  # of one frame: 8K video, and 100 MB as RGB
-MAX_BYTES = 2**31  # of one array
+MAX_BYTES = 2**31  # of one array, as it lies in the file
+MAX_FRAMES = 2**22  # of one clip: 38 hours at 30 a second, whose time stamps are 34 MB
+MAX_SKIPPED = 2**34  # pixels decoded on the way to the frames asked for: about a minute
+MAX_DEPTH = 100  # folders within folders; Python walks down to 900 or so
 
 
 class BadClip(ValueError):
@@ -23,6 +28,12 @@ class Info:
   # time stamp of each frame in the stream's own unit, of `tick` seconds; None where unknown
   stamps: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
   tick: float = 0.0
+
+
+def check_frames(frames):
+  """Raises BadClip for more frames than a clip may have."""
+  if frames > MAX_FRAMES:
+    raise BadClip(f'more than {MAX_FRAMES} frames; cut it into shorter clips')
 
 
 def check_pixels(width, height):

@@ -1,11 +1,12 @@
 """Video files, through PyAV."""
 
 import contextlib
+import itertools
 
 import av
 import numpy as np
 
-from input_pipeline import clip, resize
+from input_pipeline import clip, mp4, resize
 from input_pipeline.clip import BadClip, Info
 
 _COVER = av.stream.Disposition.attached_pic  # the picture of a song is no clip
@@ -16,9 +17,11 @@ _SEEK = 8  # frames: to decode so few costs no more than to seek
 
 def probe(path):
   with _open(path) as (container, stream):
-    stamps = [
+    packets = (
       p.pts for p in container.demux(stream) if p.size and not p.is_discard and not p.is_corrupt
-    ]
+    )
+    stamps = list(itertools.islice(packets, clip.MAX_FRAMES + 1))
+    clip.check_frames(len(stamps))
     if path.suffix.lower() == '.gif' and len(stamps) > 1 and not _is_whole_gif(path):
       del stamps[-1]  # half a picture, that its decoder takes for a whole one
     if not stamps:
@@ -45,7 +48,7 @@ def read(path, info, wanted, size):
 
 def _decode(path, info, wanted, size, seek):
   """Returns the frames; None when a seek did not land where time stamps can be trusted."""
-  got, index = [], 0
+  got, index, skipped = [], 0, 0
   with _open(path) as (container, stream):
     if seek:
       try:
@@ -68,6 +71,10 @@ def _decode(path, info, wanted, size, seek):
         got.append(resize.from_frame(frame, size))
         if len(got) == len(wanted):
           break
+      else:
+        skipped += frame.width * frame.height
+        if skipped > clip.MAX_SKIPPED:
+          raise BadClip(f'frame {wanted[len(got)]} is too far from one that can be decoded alone')
       index += 1
   return None if seek and len(got) < len(wanted) else got
 
@@ -80,6 +87,7 @@ def _is_whole_gif(path):
 
 @contextlib.contextmanager
 def _open(path):
+  mp4.check(path)
   options = {'format_whitelist': _DEMUXERS, 'protocol_whitelist': 'file'}
   with contextlib.ExitStack() as stack:
     try:

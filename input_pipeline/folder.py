@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from input_pipeline import files, images, tables, video_files
+from input_pipeline import clip, files, images, tables, video_files
 from input_pipeline.files import SPLITS, Entry
 
 
@@ -46,6 +46,7 @@ def list_clips(root: pathlib.Path) -> list[Entry]:
   """Every clip under `root`, sorted by name. Hidden files and folders are passed over.
 
   A folder that holds images and no clip files is one clip. Links are followed, each folder once.
+  Raises ValueError where folders are nested too deep.
   """
   found, seen = [], set()
   for folder, subfolders, names in os.walk(root, followlinks=True):
@@ -54,6 +55,8 @@ def list_clips(root: pathlib.Path) -> list[Entry]:
       subfolders[:] = []
       continue
     seen.add(os.path.realpath(here))
+    if len(here.parts) - len(root.parts) > clip.MAX_DEPTH:
+      raise ValueError(f'{root}: folders within folders, more than {clip.MAX_DEPTH} deep')
     subfolders[:] = sorted(s for s in subfolders if not s.startswith('.'))
     paths = [here / name for name in names if not name.startswith('.')]
     clips = [p for p in paths if video_files.is_clip_file(p)]

@@ -1,5 +1,6 @@
 """A folder of frames, in natural order of their names; or one image, a clip of one frame."""
 
+import itertools
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ from input_pipeline import clip, resize
 from input_pipeline.clip import BadClip, Info
 
 ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP')  # whatever the name: Pillow runs a program for others
 
 
 def is_image(path: pathlib.Path) -> bool:
@@ -35,12 +37,14 @@ def _files(path):
   if path.is_file():
     return [path]
   with os.scandir(path) as entries:
-    names = [e.name for e in entries if is_image(path / e.name) and e.is_file()]
+    images = (e.name for e in entries if e.name.lower().endswith(ENDINGS) and e.is_file())
+    names = list(itertools.islice(images, clip.MAX_FRAMES + 1))
+  clip.check_frames(len(names))
   return [path / name for name in sorted(names, key=_natural)]
 
 
 def _load(path):
-  with Image.open(path) as image:
+  with Image.open(path, formats=_FORMATS) as image:
     clip.check_pixels(*image.size)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith('I'):  # 16 bits of grey, which Pillow would clip

@@ -6,6 +6,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 
 import av
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from input_pipeline import Batches, clip, fixed, rejected, video_files
+from input_pipeline import Batches, clip, fixed, mp4, rejected, video_files
+from input_pipeline import resize as resize_module
 from input_pipeline.clip import BadClip
 from input_pipeline.folder import Folder, list_clips
 
@@ -358,3 +360,200 @@ def test_too_many_bad_files_stop_with_a_summary(tmp_path, clips):
   with pytest.raises(ValueError, match=r'4 of the 8 files .* more than 49%, 5 left out') as e:
     Folder(tmp_path, 4, 16, 'train', test_share=0, max_bad=0.49)
   assert '\n' not in str(e.value) and 'bad0.mp4: cannot be decoded' in str(e.value)
+
+
+def mp4_that_promises(good, samples, table):
+  """A file of a few kilobytes with this number of samples, or edits, in one of its tables."""
+  content = bytearray((good / 'ok.mp4').read_bytes())
+  at = content.index(table) + 4
+  if table == b'stsz':
+    content[at + 4 : at + 12] = struct.pack('>2I', 1, samples)  # of one byte each
+    for other, place in ((b'stts', 8), (b'stsc', 12)):
+      where = content.index(other) + 4
+      content[where + 4 : where + 8] = struct.pack('>I', 1)
+      content[where + place : where + place + 4] = struct.pack('>I', samples)
+  else:
+    content[at + 4 : at + 8] = struct.pack('>I', samples)
+  return bytes(content)
+
+
+def bombs(root, good, clips):
+  """Small files that ask for much memory or time, were they believed."""
+  for name, table in (('samples.mp4', b'stsz'), ('edits.mp4', b'elst')):
+    (root / name).write_bytes(mp4_that_promises(good, 5 * 10**7, table))
+  (root / 'samples.avi').write_bytes(mp4_that_promises(good, 5 * 10**7, b'stsz'))
+  fragment = struct.pack('>I4sIII', 20, b'trun', 0, 10**9, 0)
+  fragment = struct.pack('>I4s', 8 + 8 + len(fragment), b'moof') + struct.pack(
+    '>I4s', 8 + len(fragment), b'traf') + fragment  # fmt: skip
+  (root / 'fragments.mp4').write_bytes((good / 'ok.mp4').read_bytes() + fragment)
+  np.savez_compressed(root / 'inflates.npz', video=np.zeros((2**11, 256, 256), np.uint8))
+  written = io.BytesIO()
+  shape = {'descr': '|u1', 'fortran_order': False, 'shape': (40, 32, 32, 3)}
+  np.lib.format.write_array_header_1_0(written, shape)
+  with zipfile.ZipFile(root / 'lzma.npz', 'w', zipfile.ZIP_LZMA) as archive:
+    archive.writestr('video.npy', written.getvalue() + bytes(40 * 32 * 32 * 3))
+  with zipfile.ZipFile(root / 'members.npz', 'w') as archive:
+    for k in range(5_000):
+      archive.writestr(f'{k}.npy', b'')
+  with (root / 'many.npy').open('wb') as file:
+    np.lib.format.write_array_header_1_0(file, shape | {'shape': (2**29, 1, 1, 3)})
+    file.truncate(2**30 + 2**29 + file.tell())  # sparse
+  gif = (good / 'ok.gif').read_bytes()
+  head = gif[: gif.index(b'\x21\xf9')]
+  picture = (
+    b'\x21\xf9\x04\x04\x05\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00'
+  )
+  (root / 'many.gif').write_bytes(head + 20_000 * picture + b';')
+  (root / 'frames').mkdir()
+  Image.new('RGB', (8, 8)).save(root / 'frames' / '0.png')
+  for k in range(1, 3_000):
+    os.link(root / 'frames' / '0.png', root / 'frames' / f'{k}.png')
+
+
+def test_bombs_take_little_memory_and_time(tmp_path, good, clips):
+  """Each is refused with a line, or read a window at a time, within little more than our memory."""
+  bombs(tmp_path, good, clips)
+  script = """
+import pathlib, resource, sys, time
+import numpy as np
+from input_pipeline import video_files
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+  start = time.monotonic()
+  try:
+    info = video_files.probe(path)
+    for first in (0, info.frames - 8):
+      assert video_files.read(path, first + np.arange(8), 16, info).shape == (8, 16, 16, 3)
+    said = f'{info.frames} frames'
+  except video_files.BadClip as e:
+    said = str(e)
+  print(path.name, round(time.monotonic() - start, 1), round(peak() - before), said, sep=': ')
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', script, str(tmp_path)],
+    capture_output=True, text=True, timeout=600, cwd=pathlib.Path(__file__).parents[2],
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  print(done.stdout)
+  seconds, peaks, said = {}, {}, {}
+  for line in done.stdout.splitlines():
+    name, taken, peak, reason = line.split(': ', 3)
+    seconds[name], peaks[name], said[name] = float(taken), float(peak), reason
+  assert max(seconds.values()) < 20, seconds
+  assert max(peaks.values()) < 100, peaks
+  for name in ('samples.mp4', 'samples.avi', 'fragments.mp4', 'edits.mp4'):
+    assert 'samples promised, more than' in said[name]
+  assert said['lzma.npz'] == 'compressed otherwise than numpy does'
+  assert said['members.npz'] == 'no array named video in it'
+  assert said['many.npy'] == f'more than {clip.MAX_FRAMES} frames; cut it into shorter clips'
+  assert said['inflates.npz'] == '2048 frames' and said['frames'] == '3000 frames'
+  assert said['many.gif'] == '20000 frames'
+
+
+def pcm_mp4(good, samples, handler=b'soun', duration=1):
+  """A film beside a sound of PCM, whose samples are counted one by one though none is listed."""
+  box = lambda kind, *words: struct.pack(f'>I4s{len(words)}I', 8 + 4 * len(words), kind, *words)
+  inside = (
+    struct.pack('>I4sII4s', 20, b'hdlr', 0, 0, handler)
+    + box(b'stts', 0, 1, samples, duration) + box(b'stsc', 0, 1, 1, 1024, 1)
+    + box(b'stsz', 0, 4, samples) + box(b'stco', 0, 1, 48)
+  )  # fmt: skip
+  track = struct.pack('>I4s', 8 + len(inside), b'trak') + inside
+  path = good / 'pcm.bin'
+  path.write_bytes(
+    (good / 'ok.mp4').read_bytes() + struct.pack('>I4s', 8 + len(track), b'moov') + track
+  )
+  return path
+
+
+def test_an_hour_of_pcm_beside_a_film_is_no_bomb(tmp_path, good):
+  (tmp_path / 'ok.mp4').write_bytes((good / 'ok.mp4').read_bytes())
+  mp4.check(pcm_mp4(tmp_path, 48_000 * 3600))
+  for wrong in ({'handler': b'vide'}, {'duration': 2}):
+    with pytest.raises(BadClip, match='172800040 samples promised'):
+      mp4.check(pcm_mp4(tmp_path, 48_000 * 3600, **wrong))
+
+
+def test_tables_in_the_pictures_are_not_counted(tmp_path, good):
+  """A picture may hold any bytes, the names of tables too."""
+  data = 100 * (b'stsz' + b'\xff' * 20)
+  mdat = struct.pack('>I4s', 8 + len(data), b'mdat') + data
+  (tmp_path / 'a.mp4').write_bytes((good / 'ok.mp4').read_bytes() + mdat)
+  assert len(everything(tmp_path / 'a.mp4')) == 40
+  for kind in (b'free', b'moov'):  # FFmpeg looks into these
+    (tmp_path / 'a.mp4').write_bytes((good / 'ok.mp4').read_bytes() + mdat.replace(b'mdat', kind))
+    assert 'samples promised' in refused(tmp_path / 'a.mp4')
+
+
+@pytest.mark.parametrize('ending', ['.mkv', '.mp4', '.gif', '.npy'])
+def test_the_bound_on_frames(tmp_path, good, ending, monkeypatch):
+  monkeypatch.setattr(clip, 'MAX_FRAMES', 39)
+  assert refused(good / f'ok{ending}') == 'more than 39 frames; cut it into shorter clips'
+  (tmp_path / 'frames').mkdir()
+  for k in range(40):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'frames' / f'{k}.png')
+  assert refused(tmp_path / 'frames') == 'more than 39 frames; cut it into shorter clips'
+
+
+def test_a_frame_that_only_the_whole_way_leads_to(good, monkeypatch):
+  """A gif has no key frames: what it takes to get there is bounded, not what was asked for."""
+  monkeypatch.setattr(clip, 'MAX_SKIPPED', 20 * 48 * 32)
+  path = good / 'ok.gif'
+  assert len(everything(path)) == 40
+  assert video_files.read(path, [20], 16).shape == (1, 16, 16, 3)
+  with pytest.raises(BadClip, match='frame 21 is too far from one that can be decoded alone'):
+    video_files.read(path, [21], 16)
+
+
+def test_images_are_what_their_names_say(tmp_path):
+  """Pillow runs Ghostscript for PostScript, whatever the file is called."""
+  (tmp_path / 'eps').mkdir()
+  Image.new('RGB', (8, 8)).save(tmp_path / 'eps' / '0.png', format='EPS')
+  assert refused(tmp_path / 'eps').startswith('cannot be read (cannot identify image file')
+  Image.new('RGB', (8, 8)).save(tmp_path / 'a.jpg', format='PNG')  # merely misnamed
+  assert everything(tmp_path / 'a.jpg').shape == (1, 16, 16, 3)
+
+
+def test_folders_nested_without_end(tmp_path, clips):
+  deep = tmp_path
+  for _ in range(clip.MAX_DEPTH):
+    deep = deep / 'd'
+  deep.mkdir(parents=True)
+  np.save(deep / 'a.npy', clips.numbered(8))
+  assert len(list_clips(tmp_path)) == 1
+  (deep / 'd').mkdir()
+  with pytest.raises(ValueError, match='folders within folders, more than 100 deep') as e:
+    list_clips(tmp_path)
+  assert '\n' not in str(e.value)
+
+
+def test_a_long_video_is_read_in_windows(tmp_path, clips):
+  """Never decoded whole: a window at its end decodes from the key frame before it."""
+  path = clips.write(tmp_path / 'long.mp4', np.tile(clips.numbered(40), (50, 1, 1, 1)), fps=25)
+  source = Folder(tmp_path, 8, 16, 'train', test_share=0, cache_bytes=2000 * 16 * 16 * 3 - 1)
+  decoded = []
+  read = resize_module.from_frame
+
+  def counting(frame, size):
+    decoded.append(frame.pts)
+    return read(frame, size)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(resize_module, 'from_frame', counting)
+    video = source[len(source) - 1]['video']
+  assert len(decoded) == 8 and [clips.number_of(f) for f in video] == list(range(32, 40))
+  info = video_files.probe(path)
+  assert info.frames == 2000 and info.stamps.nbytes == 16_000
+
+
+def test_memory_of_an_array_is_that_of_the_frames_asked_for(tmp_path):
+  video = np.zeros((400, 200, 200, 3), np.uint8)
+  np.save(tmp_path / 'a.npy', video)
+  np.savez(tmp_path / 'a.npz', video=video)
+  for name in ('a.npy', 'a.npz'):
+    tracemalloc.start()
+    assert everything(tmp_path / name).shape == (400, 16, 16, 3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 2**20, 'of 48 MB'

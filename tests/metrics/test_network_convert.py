@@ -249,6 +249,7 @@ def test_npz_files_that_promise_more_than_they_hold_take_no_memory(tmp_path):
   npz_of(tmp_path / 'promise.npz', {'descr': '<f4', 'shape': (2**40,)}, b'0' * 64)
   npz_of(tmp_path / 'negative.npz', {'descr': '<f4', 'shape': (-4, -4)}, b'0' * 64)
   npz_of(tmp_path / 'objects.npz', {'descr': '|O', 'shape': (1,)}, pickle.dumps(print))
+  npz_of(tmp_path / 'lzma.npz', {'descr': '|u1', 'shape': (64,)}, bytes(64), zipfile.ZIP_LZMA)
   npz_of(tmp_path / 'bomb.npz', {'descr': '|u1', 'shape': (2**28,)}, bytes(2**28), 8)
   bomb = bytearray((tmp_path / 'bomb.npz').read_bytes())
   for at in (22, bomb.rindex(b'PK\x01\x02') + 24):  # declared small, inflates large
@@ -257,7 +258,7 @@ def test_npz_files_that_promise_more_than_they_hold_take_no_memory(tmp_path):
   tracemalloc.start()
   for name, reason in {
     'promise': 'bytes promised', 'negative': '', 'objects': 'Python objects',
-    'bomb': 'bytes promised',
+    'bomb': 'bytes promised', 'lzma': 'compressed otherwise',
   }.items():  # fmt: skip
     with pytest.raises(ValueError, match=f'{name}.npz: not an npz file that can be .*{reason}'):
       readers.read(tmp_path / f'{name}.npz')

@@ -34,6 +34,8 @@ def check_total(archive: zipfile.ZipFile) -> None:
 
 
 def _array(archive, member):
+  if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    raise ValueError(f'{member.filename} is compressed otherwise than numpy does')
   with archive.open(member) as file:
     version = np.lib.format.read_magic(file)
     header = {
