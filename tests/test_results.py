@@ -259,7 +259,11 @@ def test_two_processes_score_as_one(given, alone, tmp_path):
   command = [sys.executable, __file__, address, str(tmp_path)]
   pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
   workers = [subprocess.Popen([*command, str(i)], env=environment, **pipes) for i in range(2)]
-  printed = [worker.communicate(timeout=300) for worker in workers]
+  try:
+    printed = [worker.communicate(timeout=300) for worker in workers]
+  finally:  # one that waits for another that died
+    for worker in workers:
+      worker.kill()
   assert [worker.returncode for worker in workers] == [0, 0], printed
   said = [json.loads(out.splitlines()[-1]) for out, _ in printed]
   assert said[0] == said[1]
