@@ -154,7 +154,7 @@ def test_a_shuffle_that_parts_the_samples_as_they_were_counts_as_as_large():
 
 
 def test_two_sample_test_of_many_clips_is_quick():
-  """Copying a block of the kernel for each shuffle took 7 s; this takes less than 0.1."""
+  """Copying blocks of the kernel for each shuffle took 8 s of a core; this takes 0.1."""
   a, b = np.random.default_rng(0).normal(size=(2, 512, 128))
   began = time.process_time()
   kernel.two_sample_test(a, b)
