@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -28,10 +29,9 @@ import orbax.checkpoint as ocp
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hgdt_jax import writer  # noqa: E402
+from hgdt_jax import checkpoint, writer  # noqa: E402
 
 STAGES = ('gan', 'diffusion', 'aligner', 'joint', 'fewstep')
-STEPS = 30  # of each stage
 TINY = {
   'data': dict(frames=4, size=16, batch=4, clips=64),
   'generator': dict(patch=4, width=8, max_width=8, latent_size=8, content_size=4, motion_size=4),
@@ -43,51 +43,59 @@ TINY = {
   'diffusion': dict(warmup=1),
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-MOMENTS = ('any time', 'a save', *STAGES, 'scoring')
 _PATIENCE = 600  # seconds without an end, after which a run counts as stuck
 
 
-def command(workdir: pathlib.Path) -> list[str]:
+def command(workdir: pathlib.Path, stages=STAGES, steps: int = 30) -> list[str]:
+  """The main job, tiny."""
   values = {name: dict(fields) for name, fields in TINY.items()}
-  for stage in STAGES:
-    values.setdefault(stage, {})['steps'] = STEPS
+  for stage in stages:
+    values.setdefault(stage, {})['steps'] = steps
   flags = [
     f'--config.{a}.{b}={value}' for a, fields in values.items() for b, value in fields.items()
   ]
   return [
-    *(sys.executable, '-m', 'hgdt_jax.main', f'--workdir={workdir}', f'--config.stages={STAGES}'),
+    *(
+      sys.executable,
+      '-m',
+      'hgdt_jax.main',
+      f'--workdir={workdir}',
+      f'--config.stages={tuple(stages)}',
+    ),
     *('--config.log_every=3', *flags),
   ]
 
 
-def soak(directory: pathlib.Path, kills: int, seed: int) -> None:
+def soak(directory: pathlib.Path, kills: int, seed: int, stages: Sequence[str], steps: int) -> None:
   """Raises AssertionError where a killed run differs from the one left alone."""
   draw, began = random.Random(seed), time.monotonic()
+  start = lambda workdir: _start(command(workdir, stages, steps), directory)
+  moments = ('any time', 'a save', *stages, 'scoring')
   whole = directory / 'whole'
-  _run(whole, directory)
+  _run(*start(whole))
   print(f'left alone: {time.monotonic() - began:.0f} s')
   runs, codes = [directory / 'killed-0'], collections.Counter()
   for number in range(kills):
     if (runs[-1] / 'report' / 'index.html').exists():  # it got to its end between two kills
       runs.append(directory / f'killed-{number}')
-    which, moment = SIGNALS[number % len(SIGNALS)], MOMENTS[number % len(MOMENTS)]
-    code, when = _kill(runs[-1], directory, which, moment, draw)
+    which, moment = SIGNALS[number % len(SIGNALS)], moments[number % len(moments)]
+    code, when = _kill(*start(runs[-1]), runs[-1], which, moment, draw)
     codes[code] += 1
     print(f'{number + 1:3d} {which.name} at {moment} ({when:.1f} s): exit code {code}', flush=True)
   for run in runs:
-    _run(run, directory)
-    _compare(whole, run)
+    _run(*start(run))
+    _compare(whole, run, stages)
   spent = time.monotonic() - began
   print(f'{kills} kills in {len(runs)} runs, exit codes {dict(codes)}, {spent:.0f} s')
-  print(f'states {_hash(whole)[:16]}, rows and scores equal; nothing temporary left')
+  print(f'states {_hash(whole, stages)[:16]}, rows and scores equal; nothing temporary left')
 
 
-def _start(workdir, directory):
+def _start(arguments, directory):
   environment = os.environ | {'PYTHONPATH': str(ROOT)}
   environment.setdefault('JAX_COMPILATION_CACHE_DIR', str(directory / 'cache'))
   environment.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
   log = (directory / 'log').open('w+')
-  return subprocess.Popen(command(workdir), env=environment, stdout=log, stderr=log), log
+  return subprocess.Popen(arguments, env=environment, stdout=log, stderr=log), log
 
 
 def _said(log):
@@ -95,21 +103,19 @@ def _said(log):
   return log.read()
 
 
-def _run(workdir, directory):
-  process, log = _start(workdir, directory)
+def _run(process, log):
   code = process.wait()
   assert code == 0, _said(log)
 
 
-def _kill(workdir, directory, which, moment, draw):
+def _kill(process, log, workdir, which, moment, draw):
   """Sends the signal at the moment; returns the exit code, as a shell has it, and the second."""
-  process, log = _start(workdir, directory)
   began = time.monotonic()
   delay = draw.uniform(0.5, 20) if moment == 'any time' else draw.uniform(0, 5)
   waited_for = None
   while process.poll() is None and time.monotonic() - began < _PATIENCE:
     now = time.monotonic()
-    if waited_for is None and _is_at(moment, workdir, log):
+    if waited_for is None and _is_at(moment, workdir):
       waited_for = now
     if waited_for is not None and (moment == 'a save' or now - waited_for >= delay):
       process.send_signal(which)
@@ -128,7 +134,7 @@ def _kill(workdir, directory, which, moment, draw):
   return code, when
 
 
-def _is_at(moment, workdir, log):
+def _is_at(moment, workdir):
   if moment == 'any time':
     return True
   if moment == 'a save':
@@ -138,8 +144,8 @@ def _is_at(moment, workdir, log):
   return (workdir / 'checkpoints' / moment).is_dir()
 
 
-def _compare(whole, killed):
-  assert _hash(whole) == _hash(killed), f'{killed}: other states'
+def _compare(whole, killed, stages):
+  assert _hash(whole, stages) == _hash(killed, stages), f'{killed}: other states'
   for rows in zip(_rows(whole), _rows(killed), strict=True):
     assert rows[0] == rows[1], rows
   assert _scores(whole) == _scores(killed), f'{killed}: other scores'
@@ -151,12 +157,13 @@ def _compare(whole, killed):
   assert not left, left
 
 
-def _hash(workdir):
+def _hash(workdir, stages):
   """Of every array of the last checkpoint of every stage."""
   digest = hashlib.sha256()
   with ocp.PyTreeCheckpointer() as orbax:
-    for stage in STAGES:
-      state = orbax.restore((workdir / 'checkpoints' / stage / str(STEPS) / 'state').resolve())
+    for stage in stages:
+      step = checkpoint.steps(workdir, stage)[-1]
+      state = orbax.restore(checkpoint.folder(workdir, stage) / str(step) / 'state')
       for path, leaf in jax.tree.flatten_with_path(state)[0]:
         digest.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
   return digest.hexdigest()
@@ -179,7 +186,10 @@ if __name__ == '__main__':
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--kills', type=int, default=30)
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--stages', nargs='+', default=STAGES)
+  parser.add_argument('--steps', type=int, default=30, help='of each stage')
   parser.add_argument('--out', type=pathlib.Path, help='kept; by default a temporary folder')
   given = parser.parse_args()
   with tempfile.TemporaryDirectory() as temporary:
-    soak(given.out or pathlib.Path(temporary), given.kills, given.seed)
+    directory = given.out or pathlib.Path(temporary)
+    soak(directory, given.kills, given.seed, given.stages, given.steps)

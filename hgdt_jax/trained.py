@@ -23,12 +23,17 @@ from hgdt_jax.state import Net
 
 def abstract_state(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
   """Shapes, dtypes and shardings of a stage's state; nothing is allocated."""
-  shapes = jax.eval_shape(functools.partial(STAGES[stage].init, cfg), jax.random.key(0))
+  shapes = _shapes(cfg, stage)
   return jax.tree.map(
     lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
     shapes,
     sharding.of_state(shapes, mesh),
   )
+
+
+@functools.cache  # to trace takes seconds
+def _shapes(cfg, stage):
+  return jax.eval_shape(functools.partial(STAGES[stage].init, cfg), jax.random.key(0))
 
 
 def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, names) -> dict:

@@ -91,7 +91,7 @@ def weights(finished, model, one_device):
 def test_stages_hand_over_their_averages(model, weights):
   # The rest of the denoiser is frozen in the aligner stage: what `diffusion` handed on, up to the
   # rounding of an average of equal values.
-  pair = [weights[stage]['denoiser']['stem']['kernel'] for stage in ('diffusion', 'aligner')]
+  pair = [weights[stage]['denoiser'].params['stem']['kernel'] for stage in ('diffusion', 'aligner')]
   np.testing.assert_allclose(*pair, rtol=1e-5)
   assert model.methods == config.METHODS
 

@@ -10,7 +10,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 def test_five_kills_change_nothing(tmp_path):
   """SIGKILL, SIGTERM and Ctrl-C, at random and while saving; by hand with `--kills=30`."""
   done = subprocess.run(
-    [sys.executable, ROOT / 'benchmarks' / 'soak.py', '--kills=5', f'--out={tmp_path}'],
+    [
+      *(sys.executable, ROOT / 'benchmarks' / 'soak.py', '--kills=5', f'--out={tmp_path}'),
+      *('--steps=16', '--stages', 'gan', 'diffusion'),
+    ],
     capture_output=True,
     text=True,
   )
