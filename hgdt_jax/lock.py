@@ -36,6 +36,7 @@ def held(workdir: pathlib.Path, beat_seconds: float = BEAT_SECONDS) -> Iterator[
   try:
     _enter(file, workdir, beat_seconds)
     stop = threading.Event()
+    _write(file, _line(0))  # at once, for whoever is refused
     thread = threading.Thread(target=_beat, args=(file, beat_seconds, stop), daemon=True)
     thread.start()
     try:
@@ -76,10 +77,13 @@ def _lock(file, workdir):
 
 def _beat(file, seconds, stop):
   beats = 0
-  while not stop.is_set():
-    _write(file, json.dumps({'machine': _machine(), 'process': os.getpid(), 'beats': beats}))
+  while not stop.wait(seconds):
     beats += 1
-    stop.wait(seconds)
+    _write(file, _line(beats))
+
+
+def _line(beats):
+  return json.dumps({'machine': _machine(), 'process': os.getpid(), 'beats': beats})
 
 
 def _read(file):

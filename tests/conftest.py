@@ -1,8 +1,10 @@
 """Eight fake devices, fast compiles, and two nets that catch silent mistakes."""
 
 import contextlib
+import fcntl
 import importlib.metadata
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -96,8 +98,12 @@ def one_device():
 
 @pytest.fixture(scope='session')
 def finished(tmp_path_factory, one_device):
-  """The workdir of a whole run of it; not to be written to."""
-  workdir = tmp_path_factory.mktemp('finished') / 'run'
-  with one_device():
-    run.main(_smallest(), workdir)
+  """The workdir of a whole run of it, one for all test processes; not to be written to."""
+  alone = 'PYTEST_XDIST_WORKER' not in os.environ
+  base = tmp_path_factory.getbasetemp()
+  workdir = (base if alone else base.parent) / 'finished'
+  with pathlib.Path(f'{workdir}.lock').open('w') as turn, one_device():
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    if not (workdir / 'report' / 'index.html').exists():
+      run.main(_smallest(), workdir)
   return workdir

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 from hgdt_jax import config, results, sharding, trained
+from hgdt_jax.diffusion import samplers
 from hgdt_jax.report import meanings
 from hgdt_jax.stages import networks
+from hgdt_jax.state import Net
 from input_pipeline import fixed, make_source
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -41,7 +43,7 @@ def untrained(cfg, mesh, stages=('gan', 'diffusion')):
     init = functools.partial(getattr(networks, f'init_{name}'), cfg)
     made[name] = jax.tree.map(random, jax.eval_shape(init, jax.random.key(0)))
   names = {'gan': ['generator'], 'diffusion': ['denoiser'], 'aligner': ['denoiser', 'bridge']}
-  weights = {stage: {name: made[name] for name in names[stage]} for stage in stages}
+  weights = {stage: {name: Net(made[name]) for name in names[stage]} for stage in stages}
   return trained.Trained(cfg, weights, mesh)
 
 
@@ -172,7 +174,7 @@ class Counting:
 
 @pytest.mark.parametrize('guidance', [None, 2.0])
 @pytest.mark.parametrize('known', [None, KNOWN])
-@pytest.mark.parametrize('sampler', config.SAMPLERS)
+@pytest.mark.parametrize('sampler', samplers.SAMPLERS)
 def test_network_evaluations_are_those_that_are_made(smallest, model, sampler, known, guidance):
   """A backward pass counted as one forward pass: see `Trained.evaluations`."""
   given = smallest()
@@ -195,7 +197,7 @@ def test_network_evaluations_are_those_that_are_made(smallest, model, sampler, k
 
 def test_a_backward_pass_costs_a_forward_pass(model):
   """As XLA counts operations: with respect to the clip, not to the weights."""
-  cfg, weights = model.cfg, model.weights['aligner']['denoiser']
+  cfg, weights = model.cfg, model.weights['aligner']['denoiser'].params
   x, label = jnp.zeros((1, cfg.data.frames, 16, 16, 3)), jnp.zeros(1, jnp.int32)
   plain = networks.Condition.plain(label, cfg.data.frames, cfg.generator.latent_size)
   denoiser = networks.make(cfg).denoiser

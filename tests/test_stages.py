@@ -63,18 +63,18 @@ def on_devices(smallest):
   given['data']['batch'] = 16  # two rows a device; the penalty asks for every fourth
   given['critic']['minibatch_stddev'] = True
   cfg = config.build(config.Config, given)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
-    for module in (adversarial, denoising):
-      patch.setattr(module, 'optimiser', lambda *_: optax.sgd(1e-3, momentum=0.9))
 
-    @functools.cache
-    def of(stage, count):
+  @functools.cache
+  def of(stage, count):
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
+      for module in (adversarial, denoising):
+        patch.setattr(module, 'optimiser', lambda *_: optax.sgd(1e-3, momentum=0.9))
       mesh = sharding.make_mesh(4, 2) if count == 8 else _one_device()
       state, step = _compiled(cfg, stage, mesh)
-      return cfg, state, step, mesh
+    return cfg, state, step, mesh
 
-    yield of
+  return of
 
 
 def _one_device():
