@@ -43,7 +43,9 @@ def run(main: Callable[[], int | None]) -> None:
   """Runs `main` once the flags are parsed; errors that are the user's to mend have no traceback."""
 
   def guarded(argv):
-    logging.set_verbosity(logging.WARNING)  # orbax reports every file it touches as information
+    logging.set_verbosity(logging.WARNING)
+    # Orbax reports each file it touches, and with a traceback what it then raises.
+    logging.get_absl_handler().addFilter(lambda record: '/orbax/' not in record.pathname)
     if len(argv) > 1:
       return _say(f'unexpected arguments: {" ".join(argv[1:])}', 2)
     try:
