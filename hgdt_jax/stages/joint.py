@@ -65,6 +65,7 @@ def make_step(cfg: Config):
       critic_tx=critic_tx,
       decay=cfg.gan.ema_decay,
     )
+    # Devices exchange no clips for it if each holds a multiple of so many.
     some = slice(None, None, cfg.joint.refiner_rows)
     bridge, guessed, bridge_metrics = aligner.train_bridge(
       cfg,
