@@ -16,6 +16,7 @@ from ml_collections import config_flags
 
 from hgdt_jax import config, sharding, trained
 from hgdt_jax.stages import STAGES, networks
+from hgdt_jax.state import on_mesh
 
 _CONFIG = config_flags.DEFINE_config_file('config', 'configs/hybrid.py')
 _REPEATS = flags.DEFINE_integer('repeats', 10, 'Steps timed, after one that is not.', lower_bound=1)
@@ -35,7 +36,8 @@ def main(_):
     begin = jax.jit(functools.partial(module.init, cfg), out_shardings=shardings)
     state, root = begin(jax.random.key(0)), jax.random.key(1)
     start = time.monotonic()
-    step = jax.jit(module.make_step(cfg), donate_argnums=0, out_shardings=(shardings, None))
+    step = on_mesh(module.make_step(cfg), mesh)
+    step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
     step = step.lower(state, batch, root).compile()
     compiled = time.monotonic()
     state, _ = step(state, batch, root)

@@ -125,7 +125,9 @@ def get_config() -> ml_collections.ConfigDict:
   joint.learning_rate = 5e-5  # of the generator; objective and penalties are those of `gan`
   joint.critic_learning_rate = 2e-4  # higher: diffused clips are new to the critics
   joint.denoiser_learning_rate = 3e-5  # of denoiser, aligner and bridge
-  joint.refiner_rows = 1  # every n-th row of the batch trains the refiner, all of it the game
+  # Every n-th row of the batch trains the refiner, all of it the game. On several devices clips
+  # stay where they are if each holds a multiple of n.
+  joint.refiner_rows = 1
   joint.clean_share = 0.5  # of the clips that critics see without noise; the rest in [tau, 1]
 
   config.fewstep = fewstep = ml_collections.ConfigDict()
