@@ -135,8 +135,8 @@ def _worker(name, base, workdir):
   del base
   process = _started(workdir, SLOW, 'data.workers=2')
   _wait_for(lambda: (workdir / 'checkpoints' / 'gan' / '4').is_dir())
-  workers = _children(process.pid)
-  os.kill(workers[-1], signal.SIGKILL)
+  workers = _loaders(process.pid)
+  os.kill(workers[0], signal.SIGKILL)
   output = process.communicate(timeout=300)
   done = subprocess.CompletedProcess(process.args, process.returncode, *output)
   _say(f'{name} ({len(workers)} processes)', done, workdir, 'gan')
@@ -269,9 +269,10 @@ def _wait_for(there, seconds=600):
     time.sleep(0.05)
 
 
-def _children(pid):
-  found = subprocess.run(['pgrep', '-P', str(pid)], capture_output=True, text=True)
-  return [int(each) for each in found.stdout.split()]
+def _loaders(pid):
+  """The loader's processes of a run; another child only tracks what they share."""
+  found = subprocess.run(['pgrep', '-a', '-P', str(pid)], capture_output=True, text=True)
+  return [int(line.split()[0]) for line in found.stdout.splitlines() if 'spawn_main' in line]
 
 
 if __name__ == '__main__':

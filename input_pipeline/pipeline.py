@@ -91,7 +91,8 @@ class Batches:
   processes (`workers`) pay when decoding is heavy; without them threads read ahead. Neither changes
   what is read.
 
-  The state is the number of batches handed out, whatever was read ahead.
+  The state is the number of batches handed out, whatever was read ahead. ChildProcessError, an
+  OSError, is raised where a worker was killed; the state still holds.
   """
 
   def __init__(
@@ -128,7 +129,16 @@ class Batches:
   def __next__(self):
     if self._iterator is None:
       self._iterator = self._start()
-    batch = next(self._iterator)
+    try:
+      batch = next(self._iterator)
+    except RuntimeError as e:
+      if not self._workers or 'Worker process' not in str(e):
+        raise
+      self.close()
+      raise ChildProcessError(
+        f'a loader process ended before its time ({str(e).partition(".")[0]}); if the machine is '
+        f'short of memory, use fewer than workers={self._workers}'
+      ) from e
     self._position += 1
     return batch
 

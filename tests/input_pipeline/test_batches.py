@@ -1,6 +1,7 @@
 """Batches: one order for all machines, exact resume, clear errors."""
 
 import json
+import multiprocessing
 import warnings
 
 import numpy as np
@@ -190,3 +191,19 @@ def test_fixed_is_fixed_and_fewer_are_a_part_of_more(source):
 
 def test_public_names():
   assert set(input_pipeline.__all__) == {'SOURCES', 'Batches', 'Source', 'fixed', 'make_source'}
+
+
+def test_a_killed_worker_is_told_in_a_line_and_nothing_is_lost(folder):
+  """As where the machine is out of memory: its state goes on with new workers, or none."""
+  batches = Batches(folder, batch=2, seed=0, workers=1)
+  before = next(batches)
+  for child in multiprocessing.active_children():
+    child.kill()
+  with pytest.raises(ChildProcessError, match=r'a loader process ended .*fewer than workers=1'):
+    for _ in range(100):  # what was read ahead is handed out first
+      state = batches.get_state()
+      next(batches)
+  expected = take(Batches(folder, batch=2, seed=0), state['position'] + 1)
+  np.testing.assert_array_equal(before['video'], expected[0]['video'])
+  np.testing.assert_array_equal(next(batches)['video'], expected[-1]['video'])
+  batches.close()
