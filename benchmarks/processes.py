@@ -3,6 +3,7 @@
 python benchmarks/processes.py
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -14,12 +15,12 @@ import time
 import soak
 
 
-def main(directory: pathlib.Path) -> None:
+def main(directory: pathlib.Path, stages, steps: int) -> None:
   scores, lines = {}, {}
   for count in (1, 2):
     began = time.monotonic()
     workdir = directory / f'processes-{count}'
-    lines[count] = _run(workdir, directory, count)
+    lines[count] = _run(soak.command(workdir, stages, steps), directory, count)
     results = json.loads((workdir / 'results.json').read_text())['results']
     scores[count] = {
       (row['method'], name): value for row in results for name, value in row['metrics'].items()
@@ -33,7 +34,7 @@ def main(directory: pathlib.Path) -> None:
   print('lines on the terminal, by process:', [len(each) for each in lines[2]])
 
 
-def _run(workdir, directory, count):
+def _run(command, directory, count):
   """What each process printed."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
@@ -44,7 +45,7 @@ def _run(workdir, directory, count):
   joined = ['--distributed', f'--coordinator={address}', f'--processes={count}']
   running = [
     subprocess.Popen(
-      [*soak.command(workdir), *([*joined, f'--process={i}'] if count > 1 else [])],
+      [*command, *([*joined, f'--process={i}'] if count > 1 else [])],
       env=environment,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
@@ -58,5 +59,9 @@ def _run(workdir, directory, count):
 
 
 if __name__ == '__main__':
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--stages', nargs='+', default=soak.STAGES)
+  parser.add_argument('--steps', type=int, default=30, help='of each stage')
+  given = parser.parse_args()
   with tempfile.TemporaryDirectory() as temporary:
-    main(pathlib.Path(temporary))
+    main(pathlib.Path(temporary), given.stages, given.steps)

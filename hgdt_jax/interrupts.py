@@ -25,6 +25,7 @@ class Interrupted(BaseException):
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SOON = 0.01  # seconds until what was lost is raised again
 _holds = 0  # how many `held` are around what runs
 _told: int | None = None  # the signal that came
 
@@ -36,7 +37,16 @@ def install(say: Callable[[Interrupted], None]) -> None:
     return
   for number in _SIGNALS:
     signal.signal(number, _come)
-  told_before = sys.excepthook
+  signal.signal(signal.SIGALRM, _again)
+  told_before, ignored_before = sys.excepthook, sys.unraisablehook
+
+  def lost(what):
+    # The signal came within a finaliser, or a callback of the garbage collector: nothing is raised
+    # out of those, so it has to come again.
+    if isinstance(what.exc_value, Interrupted):
+      signal.setitimer(signal.ITIMER_REAL, _SOON)
+    else:
+      ignored_before(what)
 
   def end(kind, error, trace):
     if not isinstance(error, Interrupted):
@@ -46,7 +56,7 @@ def install(say: Callable[[Interrupted], None]) -> None:
     sys.stdout.flush()
     os._exit(error.code)  # threads that read ahead, and other processes, are not waited for
 
-  sys.excepthook = end
+  sys.excepthook, sys.unraisablehook = end, lost
 
 
 def uninstall() -> None:
@@ -82,3 +92,9 @@ def _come(number, frame):
     raise Interrupted(number)
   if again and number == signal.SIGINT:  # Ctrl-C twice: the next start clears what is half-done
     os._exit(128 + number)
+
+
+def _again(number, frame):
+  del number, frame
+  if not _holds:
+    raise Interrupted(_told)
