@@ -133,7 +133,7 @@ def _nan(name, base, workdir):
 
 def _worker(name, base, workdir):
   del base
-  process = _started(workdir, SLOW, 'data.workers=2')
+  process = _started(workdir, SLOW, 'data.workers=2', 'gan.steps=60')  # more than was read ahead
   _wait_for(lambda: (workdir / 'checkpoints' / 'gan' / '4').is_dir())
   workers = _loaders(process.pid)
   os.kill(workers[0], signal.SIGKILL)
