@@ -128,6 +128,7 @@ class Checkpoints:
         part.mkdir(parents=True)
       self._orbax.save(part / _STATE, args=ocp.args.StandardSave(state))
     except Exception as error:  # orbax raises many kinds for a full disk, say
+      shutil.rmtree(part, ignore_errors=True)
       raise NotSaved(part, error) from error
     self._saving = self._thread.submit(self._seal, part, self._folder / str(step), about)
 

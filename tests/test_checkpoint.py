@@ -178,19 +178,23 @@ def test_what_a_kill_left_half_done_is_cleared_when_training_goes_on_and_by_no_r
   assert [path.name for path in folder.iterdir()] == ['2']
 
 
+@pytest.mark.parametrize(
+  'place', [(checkpoint, '_manifest'), (ocp.AsyncCheckpointer, 'save')], ids=['late', 'at once']
+)
 def test_a_checkpoint_that_cannot_be_written_leaves_the_older_ones_and_no_part(
-  tmp_path, monkeypatch
+  tmp_path, monkeypatch, place
 ):
   _save(tmp_path, 2)
   before = _files(tmp_path)
 
-  def fail(*_):
+  def fail(*_, **__):
     raise OSError(28, 'No space left on device')
 
-  monkeypatch.setattr(checkpoint, '_manifest', fail)
+  monkeypatch.setattr(*place, fail)
   with pytest.raises(OSError, match=r'gan/4 could not be saved: .*No space left'):
     _save(tmp_path, 4)
   assert _files(tmp_path) == before
+  assert [path.name for path in (tmp_path / 'checkpoints' / 'gan').iterdir()] == ['2']
 
 
 def test_a_part_is_restored_without_the_rest(tmp_path):
