@@ -12,9 +12,8 @@ from configs import base
 from hgdt_jax import checkpoint, config
 
 CONFIG_FILE = 'config.json'
-FORMAT = (
-  2  # 1: hgdt_jax 0.1, whose checkpoints say neither what they are of nor that they are whole
-)
+# 1 is that of hgdt_jax 0.1, whose checkpoints say neither what they are of nor that they are whole.
+FORMAT = 2
 
 # A resumed run may ask for more or other of these; all else decides what is trained.
 _MAY_CHANGE = (
