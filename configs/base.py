@@ -72,6 +72,8 @@ def get_config() -> ml_collections.ConfigDict:
   denoiser.space_attention = 16  # on maps of this size and below; 0: none
   denoiser.time_attention = 32
   denoiser.aligner_radius = 3.0  # the longest flow, in pixels of each map
+  denoiser.aligner_flow = 'predicted'  # by convolutions; 'matched': a soft argmax of correlations
+  denoiser.aligner_direction = 'causal'  # from earlier frames; 'both': from later ones as well
   denoiser.remat = False  # recompute activations in the backward pass: less memory, more time
 
   config.bridge = bridge = ml_collections.ConfigDict()
@@ -113,6 +115,9 @@ def get_config() -> ml_collections.ConfigDict:
   aligner.steps = 10_000
   aligner.learning_rate = 3e-4  # of the aligner and the bridge
   aligner.denoiser_learning_rate = 0.0  # of the rest of the denoiser; 0 freezes it
+  # What the bridge reads to guess the latents that the denoiser is told: 'clean' clips, 'noised'
+  # ones as the denoiser sees them, or 'none': it is told nothing and no bridge is trained.
+  aligner.latents = 'clean'
   aligner.latent_dropout = 0.1  # so that the refiner works without a GAN
   aligner.flow_weight = 1.0  # photometric loss of the aligner's flow on real clips
   aligner.consistency_weight = (
@@ -125,8 +130,8 @@ def get_config() -> ml_collections.ConfigDict:
   joint.learning_rate = 5e-5  # of the generator; objective and penalties are those of `gan`
   joint.critic_learning_rate = 2e-4  # higher: diffused clips are new to the critics
   joint.denoiser_learning_rate = 3e-5  # of denoiser, aligner and bridge
-  # Every n-th row of the batch trains the refiner, all of it the game. On several devices clips
-  # stay where they are if each holds a multiple of n.
+  # Every n-th row of the batch trains the refiner, all of it the game; 0: the refiner rests. On
+  # several devices clips stay where they are if each holds a multiple of n.
   joint.refiner_rows = 1
   joint.clean_share = 0.5  # of the clips that critics see without noise; the rest in [tau, 1]
 

@@ -5,7 +5,6 @@ are those of the modules that act on them.
 """
 
 import dataclasses
-import itertools
 import operator
 from typing import Annotated
 
@@ -13,17 +12,35 @@ from hgdt_jax import augment, guards
 from hgdt_jax.diffusion import noise, parameterization, samplers, schedules, spacing, training
 from hgdt_jax.losses import adversarial
 from hgdt_jax.metrics import random_features, table
-from hgdt_jax.models import generator, layers
-from hgdt_jax.sampling import METHODS
+from hgdt_jax.models import aligner, generator, layers
 from hgdt_jax.schema import Between, Inside, Length, OneOf, build
 from input_pipeline import SOURCES
 from input_pipeline.sampling import SHORT
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
-__all__ = ['AUTO', 'LEAST_SCORED', 'METHODS', 'STAGES', 'Config', 'as_dict', 'build']
+__all__ = ['AUTO', 'LATENTS', 'LEAST_SCORED', 'STAGES', 'Config', 'as_dict', 'build']
 
-STAGES = ('gan', 'diffusion', 'aligner', 'joint', 'fewstep')
+# Every stage, in its order, and the networks it takes over: from the last of these stages that runs
+# before it. Those of _MAY_BEGIN begin from scratch where none does.
+STARTS_FROM = {
+  'gan': {},
+  'diffusion': {},
+  'aligner': {'generator': ('gan',), 'denoiser': ('diffusion',)},
+  'joint': {
+    'generator': ('gan',),
+    'critic': ('gan',),
+    'denoiser': ('diffusion', 'aligner'),
+    'bridge': ('aligner',),
+  },
+  'fewstep': {'denoiser': ('diffusion', 'aligner', 'joint'), 'bridge': ('aligner', 'joint')},
+}
+_MAY_BEGIN = (
+  *(('aligner', 'generator'), ('aligner', 'denoiser')),
+  *(('joint', 'bridge'), ('fewstep', 'bridge')),
+)
+STAGES = tuple(STARTS_FROM)
+LATENTS = ('none', 'clean', 'noised')  # what the bridge reads, if there is one
 LEAST_SCORED = 4  # clips, for recall among three neighbours
 AUTO = 'auto'  # hybrid.tau that a two-sample test is to choose
 _LEAST_FRAMES, _LEAST_SIZE, _ = random_features.SMALLEST  # of clips that can be scored
@@ -134,6 +151,8 @@ class Denoiser:
   space_attention: Size
   time_attention: Size
   aligner_radius: Annotated[float, Between(0, _MOST_SIZE)]
+  aligner_flow: Annotated[str, OneOf(aligner.FLOWS)]
+  aligner_direction: Annotated[str, OneOf(aligner.DIRECTIONS)]
   remat: bool
 
 
@@ -187,6 +206,7 @@ class AlignerStage:
   steps: Steps
   learning_rate: Rate
   denoiser_learning_rate: RateOrNone
+  latents: Annotated[str, OneOf(LATENTS)]
   latent_dropout: Share
   flow_weight: Weight
   consistency_weight: Weight
@@ -200,7 +220,7 @@ class Joint:
   critic_learning_rate: Rate
   denoiser_learning_rate: RateOrNone
   clean_share: Share
-  refiner_rows: Batch
+  refiner_rows: Annotated[int, Between(0, 2**16)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,14 +298,45 @@ class Config:
     if self.hybrid.tau == AUTO and not self.evaluation.taus:
       yield f'evaluation.taus=(): hybrid.tau={AUTO} is chosen among them'
 
+  @property
+  def aligns(self) -> bool:
+    """Whether a stage trains the aligner."""
+    return 'aligner' in self.stages
+
+  @property
+  def bridges(self) -> bool:
+    """Whether a stage trains the bridge, and tells the denoiser what it makes of clips."""
+    return self.aligns and self.aligner.latents != 'none'
+
+  def starts_from(self, stage: str) -> dict[str, str]:
+    """The networks that a stage takes over, and the stage that each comes from."""
+    before = self.stages[: self.stages.index(stage)]
+    found = {}
+    for network, lenders in STARTS_FROM[stage].items():
+      if running := [lender for lender in lenders if lender in before]:
+        found[network] = running[-1]
+    return found
+
   def _stage_problems(self):
     in_order = [s for s in STAGES if s in self.stages]
     if not self.stages or list(self.stages) != in_order:
       yield f'stages={self.stages}: want some of {STAGES}, in that order'
-    for stage in ('aligner', 'joint', 'fewstep'):
-      needed = itertools.takewhile(lambda s, stage=stage: s != stage, STAGES)
-      if stage in self.stages and (missing := [s for s in needed if s not in self.stages]):
-        yield f'stages={self.stages}: {stage} starts from {", ".join(missing)}; add it'
+      return
+    for stage in self.stages:
+      found = self.starts_from(stage)
+      for network, lenders in STARTS_FROM[stage].items():
+        if network not in found and (stage, network) not in _MAY_BEGIN:
+          yield f'stages={self.stages}: {stage} starts from {" or ".join(lenders)}; add it'
+    if self.bridges and 'gan' not in self.stages:
+      yield (
+        f'aligner.latents={self.aligner.latents!r}: the bridge learns from the drafts of stage '
+        "gan; add it to stages, or choose 'none'"
+      )
+    if self.aligns and 'diffusion' not in self.stages and not self.aligner.denoiser_learning_rate:
+      yield (
+        'aligner.denoiser_learning_rate=0: no stage before aligner trains the denoiser; add '
+        'diffusion to stages or give a rate'
+      )
 
   def _size_problems(self):
     size, denoiser = self.data.size, self.denoiser

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hgdt_jax import methods as ways
 from hgdt_jax import processes
 from hgdt_jax.config import AUTO
 from hgdt_jax.metrics import kernel, measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
-from hgdt_jax.trained import DRAFTED, Known, Trained
+from hgdt_jax.trained import Known, Trained
 
 SHOWN = 16  # clips of each method that are written as files
 _SETS = (
@@ -31,7 +32,6 @@ _TRAINED_BY = {  # the method that draws with what a stage trains
   'fewstep': 'hybrid_fewstep',
 }
 _TRAIN_DRAFTS = ('gan', 'joint')  # stages
-_CONTINUING = ('gan', 'diffusion', 'hybrid')  # methods that may be given a first frame
 _TRUE_FLOW = 'warping_error_true_flow'
 
 
@@ -73,7 +73,7 @@ def evaluate(
     evaluations = trained.evaluations(method, steps)
     rows.append(_row(cfg, method, held_out['video'], video, paired, facts, evaluations, seconds))
   if cfg.gan.image_share:
-    continuing = [method for method in _CONTINUING if method in trained.methods]
+    continuing = [method for method in trained.methods if ways.METHODS[method].continues]
     rows += [_continued(trained, method, held_out, facts, show) for method in continuing]
   results = {'results': rows, 'curves': _curves(trained, held_out), 'environment': environment}
   if processes.is_first():
@@ -94,7 +94,7 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   if stage in _TRAIN_DRAFTS and cfg.hybrid.tau != AUTO:
     (test,) = truncation(trained, held_out, [cfg.hybrid.tau], [method])
     values['two_sample_statistic'] = test['statistic']
-  if method != 'gan':
+  if ways.METHODS[method].refined:
     few = {name: rows[: cfg.evaluation.batch] for name, rows in held_out.items()}
     refined = _refined(trained, method, few)
     values['psnr_refined'] = _scores(few['video'], refined, ('psnr',))['psnr'].value
@@ -159,7 +159,7 @@ def table(rows) -> str:
 def _table_steps(trained, method):
   """Steps that give every method but the GAN the hybrid's number of network evaluations."""
   evaluations = trained.evaluations('hybrid', trained.cfg.hybrid.steps)
-  return 0 if method == 'gan' else trained.steps(method, evaluations)
+  return trained.steps(method, evaluations) if ways.find(method).refined else 0
 
 
 def _draw(trained, method, held_out, steps, tau, *, continuing=False):
@@ -231,7 +231,7 @@ def _warping(cfg, real, fake, **facts):
 
 def _refined_scores(trained, method, held_out, flows, facts):
   """Held-out clips diffused to tau and refined, against themselves: a paired comparison."""
-  if method == 'gan':
+  if not ways.find(method).refined:
     return {}
   cfg, video, refined = trained.cfg, held_out['video'], _refined(trained, method, held_out)
   said = (
@@ -281,7 +281,7 @@ def _curves(trained, held_out):
   for method in ('diffusion', 'hybrid', 'hybrid_fewstep'):
     if method not in trained.methods:
       continue
-    least = 2 if method in DRAFTED else 1  # a draft alone is the GAN's row
+    least = 1 + ways.METHODS[method].drafted  # a draft alone is the GAN's row
     for evaluations in cfg.evaluation.evaluations:
       if evaluations >= least:
         found = point(method, trained.steps(method, evaluations), cfg.hybrid.tau)

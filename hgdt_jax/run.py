@@ -91,7 +91,7 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
   """
   cfg, mesh = model.cfg, model.mesh
   module, root = STAGES[stage], jax.random.key(cfg.seed)
-  section = getattr(cfg, stage)
+  section, lenders = getattr(cfg, stage), cfg.starts_from(stage)
   like = trained.abstract_state(cfg, stage, mesh)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
   batches = input_pipeline.Batches(
@@ -110,7 +110,7 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
       state, about = found
       attempt = train.go_on_from(about, batches, watch)
     else:
-      taken = {name: model.weights[before][name] for name, before in module.STARTS_FROM.items()}
+      taken = {name: model.weights[lender][name] for name, lender in lenders.items()}
       begin = jax.jit(functools.partial(_begin, cfg, module), out_shardings=shardings)
       state = begin(rng.stream(root, f'{stage}/init'), taken)
     if int(state.step) < section.steps:
@@ -126,7 +126,6 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
         model.weights[stage] = _handed_on(state)
         return results.on_the_way(model, stage, held_out)
 
-      before = dict.fromkeys(module.STARTS_FROM.values())
       writers = writer.make_writers(workdir)
       try:
         job = train.Job(
@@ -134,7 +133,7 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
           step=step,
           batches=batches,
           checkpoints=checkpoints,
-          started_from={name: workdirs.last_step(workdir, name) for name in before},
+          started_from={name: workdirs.last_step(workdir, name) for name in lenders.values()},
           steps=section.steps,
           save_every=cfg.checkpoint.every,
           log_every=cfg.log_every,

@@ -7,12 +7,12 @@ import pathlib
 
 from absl import flags
 
-from hgdt_jax import cli, sampling
+from hgdt_jax import cli, methods
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run to sample from.', required=True)
 _OUT = flags.DEFINE_string('out', None, 'Folder the clips are written to.', required=True)
 _NUM = flags.DEFINE_integer('num', 16, 'Clips.', lower_bound=1)
-_METHOD = flags.DEFINE_enum('method', 'hybrid', sampling.METHODS, 'Way to sample.')
+_METHOD = flags.DEFINE_enum('method', 'hybrid', (*methods.METHODS, *methods.GRID), 'Way to sample.')
 _STEPS = flags.DEFINE_integer('steps', 0, 'Of the denoiser; 0: as configured.', lower_bound=0)
 _TAU = flags.DEFINE_float('tau', 0.0, 'Noise level of the draft; 0: as configured.', 0.0, 1.0)
 _SAMPLER = flags.DEFINE_string(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hgdt_jax import checkpoint, config, rng, sharding
+from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
@@ -51,38 +52,6 @@ def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, n
   return {name: Net(params=next(iter(net.values()))) for name, net in found.items()}
 
 
-DRAFTED = ('gan', 'hybrid', 'hybrid_fewstep')  # methods that begin with the generator
-_NEEDS = {  # stages without which a method cannot be drawn
-  'gan': ('gan',),
-  'diffusion_frames': ('diffusion',),
-  'diffusion': ('diffusion',),
-  'hybrid': ('gan', 'diffusion'),
-  'hybrid_fewstep': ('fewstep',),
-}
-# Stages whose networks a method draws with, the last that has one. The single models are those of
-# the stages that trained them for themselves: a generator that need only be right down to tau
-# would be a poor GAN.
-_DRAWS_FROM = {
-  'gan': ('gan',),
-  'diffusion_frames': ('diffusion',),
-  'diffusion': ('diffusion',),
-  'hybrid': ('gan', 'diffusion', 'aligner', 'joint'),
-  'hybrid_fewstep': config.STAGES,
-}
-_DRAWS_WITH = {  # the networks
-  'gan': ('generator',),
-  'diffusion_frames': ('denoiser',),
-  'diffusion': ('denoiser',),
-  'hybrid': ('generator', 'denoiser'),
-  'hybrid_fewstep': ('generator', 'denoiser'),
-}
-_TRAINS = {  # the networks that samples are drawn with, or that say what is aligned
-  'gan': ('generator',),
-  'diffusion': ('denoiser',),
-  'aligner': ('denoiser', 'bridge'),
-  'joint': ('generator', 'denoiser', 'bridge'),
-  'fewstep': ('denoiser', 'bridge'),
-}
 _NOISY_CONTRAST = 1 / 3  # at which unit noise and a clip in [-1, 1] fit in a byte
 _STEPS_COMPILED = 64  # one program for up to so many steps, another up to twice as many, ...
 _RECONSTRUCTION = 3.0  # guidance by given frames; replacing them alone leaves the others unmoved
@@ -108,7 +77,8 @@ class _Walk(NamedTuple):
     numbers: `[B]`, of the clips: each draws its noise by its own.
     steps: how many; no other number compiles anew, up to the next `_STEPS_COMPILED`.
     label: `[B]`.
-    latents: the draft's `[B, T, D]`, or None: not told.
+    latents: `[B, T, D]` that the denoiser is told; None: none, or what the bridge makes of the clip
+      at each step.
     align: `[B]` of ones, or None: the aligner is off.
     mixing: `[B]`, whether frames see each other.
     guidance: scale of classifier-free guidance, or None.
@@ -145,7 +115,7 @@ class Trained:
   @property
   def methods(self) -> tuple[str, ...]:
     """The ways to sample that the stages so far allow."""
-    return tuple(m for m in config.METHODS if set(_NEEDS[m]) <= self.weights.keys())
+    return tuple(name for name in ways.METHODS if not self._lacks(ways.METHODS[name]))
 
   @classmethod
   def load(cls, workdir: pathlib.Path, method: str = '') -> 'Trained':
@@ -168,7 +138,9 @@ class Trained:
     done = {stage: {} for stage in cfg.stages if workdirs.is_done(cfg, workdir, stage)}
     found = cls(cfg, done, mesh)
     methods = (method,) if method else found.methods
-    wanted = {(stage, name) for m in methods for name, stage in found._sources(m).items()}
+    wanted = {
+      (stage, name) for m in methods for name, stage in found._sources(ways.find(m)).items()
+    }
     if method:
       _say_what_is_not_done(found, workdir, method)
     if not wanted:
@@ -180,12 +152,10 @@ class Trained:
 
   def recipe(self, method: str, sampler: str = '') -> hybrid.Recipe:
     """How a method walks the noise levels down; `sampler` overrides the configured one."""
-    # Few-step training draws from the posterior, so its sampler does.
-    configured = 'ddpm' if method == 'hybrid_fewstep' else self.cfg.hybrid.sampler
     return hybrid.Recipe(
       denoising.schedule(self.cfg),
       denoising.frame_noise(self.cfg),
-      sampler or configured,
+      sampler or ways.find(method).sampler or self.cfg.hybrid.sampler,
       self.cfg.hybrid.spacing,
     )
 
@@ -199,14 +169,15 @@ class Trained:
     (XLA counts 2.0 times the operations of a forward pass alone), or two where activations are
     recomputed.
     """
-    if method == 'gan':
+    way = ways.find(method)
+    if not way.refined:
       return 1
     passes = (1 + guided) * (2 + self.cfg.denoiser.remat if known else 1)
-    return (method in DRAFTED) + passes * self.recipe(method).evaluations(steps)
+    return self._generates(way) + passes * self.recipe(method).evaluations(steps)
 
   def steps(self, method: str, evaluations: int) -> int:
     """Steps of a method that spend at most that many network evaluations, at least 1."""
-    return self.recipe(method).steps(max(1, evaluations - (method in DRAFTED)))
+    return self.recipe(method).steps(max(1, evaluations - self._generates(ways.find(method))))
 
   def draw(
     self,
@@ -238,23 +209,26 @@ class Trained:
     Raises:
       ValueError: the method is not one of `methods`, or cannot do what is asked.
     """
-    frames = frames or self.cfg.data.frames
+    way, frames = ways.find(method), frames or self.cfg.data.frames
     self._check(method, frames, guidance, known)
     key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
-    latents, t_start, mixing = None, 1.0, jnp.ones(len(label))
-    given = self._known(known, frames)
-    if method in DRAFTED:
-      clip, latents = self._drafted(method, key, numbers, label, frames, given)
-      if method == 'gan':
-        return self._fetch(clip)
+    clip, latents, given = None, None, self._known(known, frames)
+    if self._generates(way):
+      clip, latents = self._drafted(way, key, numbers, label, frames, given)
+    if not way.refined:
+      return self._fetch(clip)
+    if way.drafted:
       start, t_start = self._truncate(clip, key, numbers, tau), tau
     else:
       size = self.cfg.data.size
       start = self._start(key, numbers, (frames, size, size, networks.CHANNELS))
-      mixing *= method == 'diffusion'
-    align = self._align(method, label)
-    walk = _Walk(start, numbers, t_start, steps, label, latents, align, mixing, guidance, given)
-    return self._refined(method, self.recipe(method, sampler), walk, key)
+      t_start = 1.0
+    if self._reads_drafts(way):
+      latents = self._guess(self._nets(way)['bridge'], clip)
+    told = latents if way.latents == 'gan' or self._reads_drafts(way) else None
+    walk = self._walk(way, start, numbers, t_start, steps, label)
+    walk = walk._replace(latents=told, guidance=guidance, known=given)
+    return self._refined(way, self.recipe(method, sampler), walk, key)
 
   def refine(self, method: str, video, label, seed: int, *, first: int = 0, steps: int, tau: float):
     """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.
@@ -263,16 +237,16 @@ class Trained:
     with the aligner and without latents, for those of a clean clip would be an encoding of the
     answer.
     """
+    way = ways.find(method)
     key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
     start = self._truncate(self._clips(video), key, numbers, tau)
-    mixing = jnp.ones(len(label)) * (method != 'diffusion_frames')
-    walk = _Walk(start, numbers, tau, steps, label, None, self._align(method, label), mixing)
-    return self._refined(method, self.recipe(method), walk, key)
+    walk = self._walk(way, start, numbers, tau, steps, label)
+    return self._refined(way, self.recipe(method), walk, key)
 
   def draft_at(self, method: str, label, seed: int, tau: float, *, first: int = 0):
-    """What `method`, 'gan' or a hybrid, refines from: its drafts diffused to tau. As `clips_at`."""
+    """What a `method` that drafts refines from: its drafts diffused to tau. As `clips_at`."""
     key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
-    draft, _ = self._drafted(method, key, numbers, label, self.cfg.data.frames)
+    draft, _ = self._drafted(ways.find(method), key, numbers, label, self.cfg.data.frames)
     return self._fetch(self._truncate(draft, key, numbers, tau), _NOISY_CONTRAST)
 
   def clips_at(self, video, seed: int, tau: float, *, first: int = 0):
@@ -280,45 +254,62 @@ class Trained:
     clip, key = self._clips(video), jax.random.key(seed)
     return self._fetch(self._truncate(clip, key, self._numbers(first, video), tau), _NOISY_CONTRAST)
 
-  def _nets(self, method):
-    sources = self._sources(method)
-    return {name: self.weights[stage][name].params for name, stage in sources.items()}
+  def _nets(self, way):
+    return {name: self.weights[stage][name].params for name, stage in self._sources(way).items()}
 
-  def _sources(self, method):
+  def _sources(self, way):
     """The stage that each network of a method is of: the last that trained it."""
     sources = {}
-    for stage in _DRAWS_FROM[method]:
+    for stage in way.draws_from:
       if stage in self.weights:
-        sources |= dict.fromkeys(_TRAINS[stage], stage)
-    return {name: stage for name, stage in sources.items() if name in _DRAWS_WITH[method]}
+        sources |= dict.fromkeys(STAGES[stage].TRAINS, stage)
+    return {name: stage for name, stage in sources.items() if name in way.networks}
 
-  def _is_aligned(self, method):
-    """Without the stages that train them, latents and aligner mean nothing to the denoiser."""
-    return any(
-      stage in self.weights and 'bridge' in _TRAINS[stage] for stage in _DRAWS_FROM[method]
-    )
+  def _lacks(self, way):
+    """What there would have to be to draw by this method."""
+    networks_of = [name for name in way.networks if name not in self._sources(way)]
+    return [*networks_of, *(stage for stage in way.needs if stage not in self.weights)]
+
+  def _reads_drafts(self, way):
+    """Whether latents are the bridge's guess from the clean draft."""
+    return way.latents == 'bridge' and self.cfg.aligner.latents == 'clean'
+
+  def _generates(self, way):
+    """Whether it runs the generator, which costs a network evaluation."""
+    return way.drafted or way.latents == 'gan' or self._reads_drafts(way)
+
+  def _walk(self, way, start, numbers, t_start, steps, label):
+    """By a method, of one that is told no latents."""
+    on = jnp.ones(len(label))
+    align = on if way.aligned else None
+    return _Walk(start, numbers, t_start, steps, label, None, align, on * way.mixing)
+
+  def _is_aligned(self, way):
+    """Without the stage that trains them, aligner and latents mean nothing to the denoiser."""
+    return 'aligner' in way.draws_from and 'aligner' in self.weights
 
   def _check(self, method, frames, guidance, known):
-    if method not in self.methods:
+    way = ways.find(method)
+    if lacks := self._lacks(way):
       raise ValueError(
-        f'method {method!r} cannot be sampled here; the trained stages allow '
-        f'{", ".join(self.methods)}'
+        f'method {method!r} cannot be sampled here, for want of {" and ".join(lacks)}; the trained '
+        f'stages allow {", ".join(self.methods)}'
       )
     if guidance is not None and not self.cfg.data.classes:
       raise ValueError('guidance is towards a label, and this model was trained without classes')
     if known is None:
       return
-    if method == 'diffusion_frames':
+    if not way.mixing:
       raise ValueError(
         f'{method} cannot contain given frames: it draws each frame alone; use --method=diffusion'
       )
-    if method in DRAFTED and not self.cfg.gan.image_share:
+    if way.drafted and not self.cfg.gan.image_share:
       raise ValueError(
         f'{method} cannot contain given frames: its generator was trained without them '
         '(config.gan.image_share=0); use --method=diffusion'
       )
-    fits = known.frames == (0,) if method == 'gan' else 0 in known.frames
-    if method in DRAFTED and not fits:
+    fits = 0 in known.frames if way.refined else known.frames == (0,)
+    if way.drafted and not fits:
       raise ValueError(
         f'{method} continues a first frame, and frames {known.frames} are given; '
         'use --method=diffusion for others'
@@ -338,27 +329,32 @@ class Trained:
     mask[:, list(known.frames)] = True
     return clip, mask
 
-  def _refined(self, method, recipe, walk, key):
+  def _refined(self, way, recipe, walk, key):
     """The clips that a walk ends in."""
     if walk.steps < 1:
-      raise ValueError(f'steps is {walk.steps}; {method} takes at least one')
-    nets = self._nets(method)
-    walk = walk if self._is_aligned(method) else walk._replace(latents=None, align=None)
+      raise ValueError(f'steps is {walk.steps}; {way.label} takes at least one')
+    nets = self._nets(way)
+    if not self._is_aligned(way):
+      walk = walk._replace(latents=None, align=None)
+    if not self.cfg.bridges:
+      walk = walk._replace(latents=None)
     most_steps = -(-walk.steps // _STEPS_COMPILED) * _STEPS_COMPILED
     key = rng.stream(key, 'sample/walk')
     return self._fetch(
-      self._program(nets['denoiser'], walk, key, recipe=recipe, most_steps=most_steps)
+      self._program(
+        {name: nets[name] for name in ('denoiser', 'bridge') if name in nets},
+        walk,
+        key,
+        recipe=recipe,
+        most_steps=most_steps,
+        guesses=way.latents == 'bridge' and self.cfg.aligner.latents == 'noised',
+      )
     )
 
-  def _drafted(self, method, key, numbers, label, frames, given=None):
+  def _drafted(self, way, key, numbers, label, frames, given=None):
     """Drafts and their latents; `given` as `_known` gives it."""
     first = None if given is None else given[0][:, 0]
-    return self._draft(self._nets(method)['generator'], key, numbers, label, first, frames)
-
-  @staticmethod
-  def _align(method, label):
-    """As `_Walk` has it: the hybrids refine with the aligner."""
-    return jnp.ones(len(label)) if method in DRAFTED else None
+    return self._draft(self._nets(way)['generator'], key, numbers, label, first, frames)
 
   # Each program is compiled once for a number of clips, whatever seed, numbers, tau, steps, label
   # and guidance scale.
@@ -382,6 +378,13 @@ class Trained:
     return jax.jit(draft, static_argnames='frames')
 
   @functools.cached_property
+  def _guess(self):
+    def program(weights, clip):
+      return self._networks.bridge.apply({'params': weights}, clip, jnp.zeros(len(clip)))
+
+    return jax.jit(program)
+
+  @functools.cached_property
   def _truncate(self):
     recipe = self.recipe('hybrid')
 
@@ -401,10 +404,10 @@ class Trained:
 
   @functools.cached_property
   def _program(self):
-    def program(weights, walk, key, *, recipe, most_steps):
-      denoise = self._denoise(weights, walk, walk.label, recipe)
+    def program(weights, walk, key, *, recipe, most_steps, guesses):
+      denoise = self._denoise(weights, walk, walk.label, recipe, guesses)
       if walk.guidance is not None:
-        free = self._denoise(weights, walk, jnp.full_like(walk.label, -1), recipe)
+        free = self._denoise(weights, walk, jnp.full_like(walk.label, -1), recipe, guesses)
         denoise = guide.classifier_free(denoise, free, walk.guidance, recipe.schedule)
       if walk.known is not None:
         draw = by_row(recipe.noise, walk.numbers)
@@ -423,10 +426,13 @@ class Trained:
         t_start=walk.t_start,
       )
 
-    return jax.jit(program, static_argnames=('recipe', 'most_steps'))
+    return jax.jit(program, static_argnames=('recipe', 'most_steps', 'guesses'))
 
-  def _denoise(self, weights, walk, label, recipe):
-    """The denoiser as a denoise function of the clips of a walk."""
+  def _denoise(self, weights, walk, label, recipe, guesses):
+    """The denoiser as a denoise function of the clips of a walk.
+
+    `guesses`: it is told what the bridge makes of the clip it is to denoise.
+    """
     window, frames = self.cfg.data.frames, walk.start.shape[1]
 
     def at(first):
@@ -439,7 +445,12 @@ class Trained:
       condition = condition.replace(align=walk.align)
 
       def network(x, t):
-        return self._networks.denoiser.apply({'params': weights}, x, t, condition, walk.mixing)
+        told = condition
+        if guesses:
+          guess = self._networks.bridge.apply({'params': weights['bridge']}, x, t)
+          told = condition.replace(latents=guess, use_latents=jnp.ones(len(label)))
+        variables = {'params': weights['denoiser']}
+        return self._networks.denoiser.apply(variables, x, t, told, walk.mixing)
 
       return denoise_fn(network, denoising.prediction(self.cfg), recipe.schedule)
 
@@ -476,11 +487,21 @@ class Trained:
 
 def _say_what_is_not_done(found, workdir, method):
   """A line for each stage that the method would draw with; ValueError for one that it needs."""
-  for stage in _DRAWS_FROM[method]:
+  way, needed = ways.find(method), set()
+  for network in way.networks:
+    lenders = [
+      stage
+      for stage in found.cfg.stages
+      if stage in way.draws_from and network in STAGES[stage].TRAINS
+    ]
+    if not any(stage in found.weights for stage in lenders):
+      needed |= set(lenders[:1])
+  needed |= set(way.needs) - found.weights.keys()
+  for stage in way.draws_from:
     if stage not in found.cfg.stages or stage in found.weights:
       continue
     at = f'{workdirs.last_step(workdir, stage)} of {getattr(found.cfg, stage).steps}'
-    if stage in _NEEDS[method]:
+    if stage in needed:
       others = ', '.join(found.methods)
       raise ValueError(
         f'{method} needs stage {stage}, whose last saved step is {at}; it counts when it is done'

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hgdt_jax import checkpoint, config, guards, results, run, sharding, trained, writer
+from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from input_pipeline import Batches
 
@@ -19,7 +20,7 @@ def test_the_main_job_leaves_a_whole_workdir(finished):
   results = json.loads((finished / 'results.json').read_text())
   methods = [row['method'] for row in results['results']]
   continuing = ['gan_first_frame', 'diffusion_first_frame', 'hybrid_first_frame']
-  assert methods == ['real', *config.METHODS, *continuing]
+  assert methods == ['real', *ways.METHODS, *continuing]
   rows = {row['method']: row for row in results['results']}
   # At equal network evaluations, but for the GAN that has one; guidance by a given frame takes a
   # backward pass at every step of the denoiser.
@@ -28,7 +29,7 @@ def test_the_main_job_leaves_a_whole_workdir(finished):
   for method in continuing:
     assert {'psnr_continued', 'ssim_continued'} <= rows[method]['metrics'].keys()
     assert not {'psnr', 'ssim'} & rows[method]['metrics'].keys()  # those are of refined clips
-  for method in config.METHODS[1:]:
+  for method in tuple(ways.METHODS)[1:]:
     assert {'psnr', 'ssim', 'warping_error_true_flow'} <= rows[method]['metrics'].keys()
   for row in rows.values():
     assert {'frechet_random_conv3d', 'warping_error', 'motion_ratio'} <= row['metrics'].keys()
@@ -93,7 +94,7 @@ def test_stages_hand_over_their_averages(model, weights):
   # rounding of an average of equal values.
   pair = [weights[stage]['denoiser'].params['stem']['kernel'] for stage in ('diffusion', 'aligner')]
   np.testing.assert_allclose(*pair, rtol=1e-5)
-  assert model.methods == config.METHODS
+  assert model.methods == tuple(ways.METHODS)
 
 
 LABELS = np.arange(8) % 2

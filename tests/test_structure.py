@@ -40,7 +40,8 @@ MAY_IMPORT = {
   'hgdt_jax.lock': '',
   'hgdt_jax.schema': '',
   'hgdt_jax.writer': 'jax',
-  'hgdt_jax.report': 'hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips',
+  'hgdt_jax.methods': '',
+  'hgdt_jax.report': 'hgdt_jax.methods hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips',
   # Pieces that know no configuration.
   'hgdt_jax.augment': 'jax',
   'hgdt_jax.checkpoint': 'jax hgdt_jax.processes',
@@ -63,7 +64,7 @@ MAY_IMPORT = {
   # The configuration, from the registries of those pieces; then what it decides.
   'hgdt_jax.config': (
     'input_pipeline hgdt_jax.augment hgdt_jax.diffusion hgdt_jax.guards hgdt_jax.losses '
-    'hgdt_jax.metrics hgdt_jax.models hgdt_jax.sampling hgdt_jax.schema'
+    'hgdt_jax.metrics hgdt_jax.models hgdt_jax.schema'
   ),
   'hgdt_jax.stages': (
     'jax flax optax hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses hgdt_jax.stages '
@@ -71,16 +72,18 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.workdir': 'jax configs hgdt_jax.checkpoint hgdt_jax.config',
   'hgdt_jax.trained': (
-    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.diffusion hgdt_jax.models hgdt_jax.rng '
+    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.diffusion hgdt_jax.methods '
+    'hgdt_jax.models hgdt_jax.rng '
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.workdir'
   ),
   'hgdt_jax.results': (
-    'hgdt_jax.config hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.trained'
+    'hgdt_jax.config hgdt_jax.methods hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling '
+    'hgdt_jax.trained'
   ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.
   'hgdt_jax.main': 'hgdt_jax.cli hgdt_jax.processes hgdt_jax.run',
-  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.run hgdt_jax.sampling hgdt_jax.diffusion.samplers',
+  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.run hgdt_jax.diffusion.samplers',
   'hgdt_jax.evaluate': 'hgdt_jax.cli hgdt_jax.metrics hgdt_jax.scoring',
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')

@@ -7,7 +7,7 @@ from hgdt_jax.models import layers
 
 
 class Bridge(nn.Module):
-  """E(x) -> w, trained by E(G(w)) = w; it lends the aligner latents for clips no GAN drew."""
+  """E(x_t, t) -> w, trained by E(G(w)) = w; it lends the denoiser latents for clips no GAN drew."""
 
   latent_size: int = 128
   width: int = 32
@@ -16,12 +16,15 @@ class Bridge(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, video):
-    """Clips `[B, T, H, W, C]` in [-1, 1] -> latents `[B, T, D]` of unit variance."""
+  def __call__(self, video, t):
+    """Clips `[B, T, H, W, C]` at noise levels t `[B]` -> latents `[B, T, D]` of unit variance."""
     frames = video.shape[1]
     active = jnp.ones(video.shape[0], self.dtype)
     x = layers.space_to_depth(layers.fold(video.astype(self.dtype)), self.patch)
-    x = nn.Conv(self.width, (3, 3), dtype=self.dtype)(x)
+    level = layers.TimeEmbedding(self.width, self.dtype, name='level')(t)
+    x = nn.Conv(self.width, (3, 3), dtype=self.dtype)(x) + jnp.repeat(
+      level[:, None, None], frames, axis=0
+    )
     while x.shape[1] > 4:
       width = min(2 * x.shape[-1], self.max_width)
       x = nn.silu(nn.Dense(width, dtype=self.dtype)(layers.space_to_depth(x, 2)))

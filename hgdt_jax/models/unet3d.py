@@ -51,6 +51,8 @@ class UNet3D(nn.Module):
   classes: int = 0
   latent_size: int = 128
   aligner_radius: float = 3.0
+  aligner_flow: str = 'predicted'
+  aligner_direction: str = 'causal'
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
 
@@ -73,8 +75,10 @@ class UNet3D(nn.Module):
     def align(h, name):
       if condition.align is None:
         return h
-      # An aligned row mixes frames, so it is off with the rest of the mixing.
-      return Aligner(self.aligner_radius, self.dtype, name=name)(h, condition.align * time_mixing)
+      aligner = Aligner(
+        self.aligner_radius, self.aligner_flow, self.aligner_direction, self.dtype, name=name
+      )
+      return aligner(h, condition.align)
 
     frames = x.shape[1]
     h = layers.space_to_depth(layers.fold(x.astype(self.dtype)), self.patch)

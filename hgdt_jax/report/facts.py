@@ -17,7 +17,7 @@ def verdict(contents: Contents) -> str:
     if winners := scores.best(results, metric):
       result = results[winners[0]]
       value = scores.values(result)[metric.name]
-      label = meanings.method(str(result.get('method'))).label
+      label = meanings.row(str(result.get('method'))).label
       cost = scores.number(result.get('network_evaluations'))
       spent = f' at {cost:g} network evaluation{"" if cost == 1 else "s"}' if cost else ''
       ratio = scores.values(result).get(meanings.MOTION_RATIO.name)
@@ -35,7 +35,7 @@ def warnings(contents: Contents) -> list[str]:
   for result in scores.in_order(contents.results):
     if scores.frozen(result) and result.get('method') != 'real':
       ratio = scores.values(result)[meanings.MOTION_RATIO.name]
-      label = meanings.method(str(result.get('method'))).label
+      label = meanings.row(str(result.get('method'))).label
       found.append(f'{label} moves {ratio:.2g} times as much as real clips: nearly frozen.')
   return found
 
@@ -91,7 +91,7 @@ def protocols(results: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[s
   for result in results:
     stamp = (result.get('protocol') or {}).get(metric)
     if stamp:
-      label = meanings.method(str(result.get('method'))).label
+      label = meanings.row(str(result.get('method'))).label
       shared.setdefault(_flat(stamp), []).append(label)
   return [(', '.join(methods), text) for text, methods in shared.items()]
 

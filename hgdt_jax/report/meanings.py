@@ -3,12 +3,14 @@
 import dataclasses
 import math
 
+from hgdt_jax import methods
+
 LEAST_MOTION = 0.5  # below this share of real motion a clip counts as frozen
 
 
 @dataclasses.dataclass(frozen=True)
-class Method:
-  """A way to sample, by the name of its folder in samples/.
+class Row:
+  """A row of the table, by the name of its folder in samples/: a method, or what it is beside.
 
   Those not `compared` are given something of the real clips, or are them: they are never best.
   """
@@ -44,16 +46,14 @@ class Metric:
     return -value if self.better == 'higher' else value
 
 
-METHODS = (
-  Method('real', 'Real', 'held-out clips of the data set', compared=False),
-  Method('gan', 'GAN', 'the draft: one pass of the generator'),
-  Method('diffusion_frames', 'Diffusion, per frame', 'the U-Net with time mixing switched off'),
-  Method('diffusion', 'Diffusion, video', 'the 3D U-Net from pure noise, without the aligner'),
-  Method('hybrid', 'Hybrid', 'the GAN draft, noised to tau, refined by the aligned U-Net'),
-  Method('hybrid_fewstep', 'Hybrid, few steps', 'the same, the U-Net trained to take long steps'),
-  Method('gan_first_frame', 'GAN, image given', 'the draft that continues a first frame', False),
-  Method('diffusion_first_frame', 'Diffusion, image given', 'guided towards a first frame', False),
-  Method('hybrid_first_frame', 'Hybrid, image given', 'that draft, refined', False),
+ROWS = (
+  Row('real', 'Real', 'held-out clips of the data set', compared=False),
+  *(Row(name, one.label, one.meaning) for name, one in methods.METHODS.items()),
+  *(
+    Row(f'{name}_first_frame', f'{one.label}, image given', 'it continues a first frame', False)
+    for name, one in methods.METHODS.items()
+    if one.continues
+  ),
 )
 
 MOTION_RATIO = Metric(
@@ -177,12 +177,12 @@ def ordered_metrics(names) -> list[Metric]:
   return known + [metric(name) for name in sorted(set(names) - {m.name for m in known})]
 
 
-def method(name: str) -> Method:
-  """The method of this name; one that is not in the table goes by its own name."""
-  return next((m for m in METHODS if m.name == name), Method(name, name, ''))
+def row(name: str) -> Row:
+  """The row of this name; one that is not in the table goes by its own name."""
+  return next((r for r in ROWS if r.name == name), Row(name, name, ''))
 
 
-def ordered_methods(names) -> list[Method]:
-  """These methods in the order of the table, unknown ones last, by name."""
-  known = [m for m in METHODS if m.name in names]
-  return known + [method(name) for name in sorted(set(names) - {m.name for m in known})]
+def ordered_rows(names) -> list[Row]:
+  """These rows in the order of the table, unknown ones last, by name."""
+  known = [r for r in ROWS if r.name in names]
+  return known + [row(name) for name in sorted(set(names) - {r.name for r in known})]

@@ -68,7 +68,7 @@ def _header(contents: Contents, name: str) -> str:
 
 def _clips(contents: Contents) -> str:
   cards = []
-  for method in meanings.ordered_methods(contents.samples):
+  for method in meanings.ordered_rows(contents.samples):
     if media := _playing(contents.samples[method.name], method.label):
       cards.append(
         f'<div class="clip">{media}<b>{_dot(method.name)}{esc(method.label)}</b>'
@@ -104,7 +104,7 @@ def _films(contents: Contents) -> str:
     films = []
     for name, each in strips.items():
       if index < len(each):
-        label = meanings.method(name).label
+        label = meanings.row(name).label
         films.append(
           f'<div class="film"><b>{esc(label)}</b>'
           f'<img src="{_image(each[index])}" alt="{esc(label)}, clip {index + 1}"></div>'
@@ -130,7 +130,7 @@ def _table(contents: Contents) -> str:
   winners = {metric.name: scores.best(results, metric) for metric in metrics}
   rows = []
   for index, result in enumerate(results):
-    method = meanings.method(str(result.get('method')))
+    method = meanings.row(str(result.get('method')))
     found = scores.values(result)
     cells = [_cell(scores.number(result.get('network_evaluations')), '{:,.0f}')]
     cells += [_cell(scores.number(result.get('seconds_per_clip')), '{:.3g}')]
@@ -260,7 +260,7 @@ def _cost_table(contents: Contents) -> str:
   metrics = meanings.ordered_metrics({name for point in points for name in scores.values(point)})
   rows = []
   for point in points:
-    method = meanings.method(str(point.get('method')))
+    method = meanings.row(str(point.get('method')))
     cells = [_cell(scores.number(point.get('network_evaluations')), '{:,.0f}')]
     cells += [_cell(scores.number(point.get('seconds_per_clip')), '{:.3g}')]
     cells += [_cell(scores.values(point).get(metric.name)) for metric in metrics]
@@ -321,7 +321,7 @@ def _plots(drawn: Sequence[str]) -> str:
 def _key(solid: Sequence[str], dashed: Sequence[str] = ()) -> str:
   items = []
   for names, kind in ((solid, ''), (dashed, ' class="dashed"')):
-    for method in meanings.ordered_methods(names):
+    for method in meanings.ordered_rows(names):
       items.append(
         f'<span><i{kind} style="border-color:{_colour(method.name)}"></i>{esc(method.label)}</span>'
       )

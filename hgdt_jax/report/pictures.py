@@ -36,7 +36,7 @@ def comparison(workdir: str | os.PathLike, clips: int = 2) -> bytes:
   for row, (name, each) in enumerate(found.items()):
     y = top + row * (height + 4)
     middle = (label - 10, y + height // 2)
-    draw.text(middle, meanings.method(name).label, plots.colour(name), font, anchor='rm')
+    draw.text(middle, meanings.row(name).label, plots.colour(name), font, anchor='rm')
     for column in range(shown):
       at = (label + column * (width + gap), y)
       picture.paste(each[column], at, mask=each[column])
@@ -84,7 +84,7 @@ def score_curves(workdir: str | os.PathLike) -> bytes:
     plots.set_title(each, f'{panel.metric.label} {panel.metric.arrow}')
     each.set_xlabel(x_label, color=plots.COLOURS['muted'])
   methods = {method for panel, _, _ in drawn for method in (*panel.series, *panel.levels)}
-  plots.add_key(figure, {m.name: m.label for m in meanings.ordered_methods(methods)})
+  plots.add_key(figure, {m.name: m.label for m in meanings.ordered_rows(methods)})
   return plots.png(figure)
 
 
@@ -107,6 +107,6 @@ def cut(strip: pathlib.Path) -> list[Image.Image]:
 
 def strips(samples: dict[str, pathlib.Path]) -> dict[str, list[Image.Image]]:
   """The strips of each method that has them, in the order of the methods."""
-  methods = meanings.ordered_methods(samples)
+  methods = meanings.ordered_rows(samples)
   paths = {method.name: samples[method.name] / 'strip.png' for method in methods}
   return {name: cut(path) for name, path in paths.items() if path.exists()}

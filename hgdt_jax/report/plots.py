@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from hgdt_jax.methods import METHODS
+
 # Role -> colour of the light scheme. In an SVG each becomes `var(--role)`, so a colour stands for
 # one role only.
 COLOURS = {
@@ -22,22 +24,11 @@ COLOURS = {
   'raw': '#b9c6dc',
   'smooth': '#2f62c9',
   'real': '#858d97',
-  'gan': '#cf6a17',
-  'diffusion_frames': '#0f9488',
-  'diffusion': '#3a6fe0',
-  'hybrid': '#b4318a',
-  'hybrid_fewstep': '#6d3bd1',
+  **{name: method.colours[0] for name, method in METHODS.items()},
   'bad': '#c62f2f',
 }
 _OTHER = 'muted'  # the colour of a method that has none of its own
-_MARKERS = {
-  'real': '_',
-  'gan': 's',
-  'diffusion_frames': '^',
-  'diffusion': 'o',
-  'hybrid': 'D',
-  'hybrid_fewstep': 'P',
-}
+_MARKERS = {'real': '_'} | {name: method.marker for name, method in METHODS.items()}
 _FEW_POINTS = 24  # up to so many are shown as they are
 _MOST_POINTS = 400  # beyond this raw values are drawn as a band: lighter page, same picture
 

@@ -37,7 +37,7 @@ def metrics_of(results: Sequence[Mapping[str, Any]]) -> list[meanings.Metric]:
 
 def in_order(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
   """Results in the order of the methods."""
-  names = [m.name for m in meanings.ordered_methods({str(r.get('method')) for r in results})]
+  names = [m.name for m in meanings.ordered_rows({str(r.get('method')) for r in results})]
   return sorted(results, key=lambda result: names.index(str(result.get('method'))))
 
 
@@ -105,4 +105,4 @@ def cost_panels(contents: Contents) -> list[Panel]:
 
 
 def _compared(result: Mapping[str, Any]) -> bool:
-  return meanings.method(str(result.get('method'))).compared
+  return meanings.row(str(result.get('method'))).compared

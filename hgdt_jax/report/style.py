@@ -1,5 +1,6 @@
 """The look of the page: two colour schemes, a phone and a desk."""
 
+from hgdt_jax.methods import METHODS
 from hgdt_jax.report import plots
 
 _DARK = {
@@ -9,11 +10,7 @@ _DARK = {
   'raw': '#3d5480',
   'smooth': '#7ea6ff',
   'real': '#a3abb5',
-  'gan': '#f0964a',
-  'diffusion_frames': '#3cc4b6',
-  'diffusion': '#7ea6ff',
-  'hybrid': '#ee7fc8',
-  'hybrid_fewstep': '#b79cff',
+  **{name: method.colours[1] for name, method in METHODS.items()},
   'bad': '#ff8a80',
 }
 

@@ -1,3 +1,1 @@
 """Sampling: from drafts and noise to clips, and clips to files. Networks arrive as functions."""
-
-METHODS = ('gan', 'diffusion_frames', 'diffusion', 'hybrid', 'hybrid_fewstep')

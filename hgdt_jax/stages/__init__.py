@@ -1,8 +1,8 @@
-"""What each stage trains: `init`, `make_step`, and `STARTS_FROM`, nothing else.
+"""What each stage trains: `init`, `make_step`, and `TRAINS`, nothing else.
 
 `init(cfg, key) -> TrainState`; `make_step(cfg) -> step(state, batch, root_key) -> (state,
-metrics)`, pure and not yet compiled; `STARTS_FROM` names, for each network that is taken over, the
-stage it comes from.
+metrics)`, pure and not yet compiled; `TRAINS` names the networks that samples are drawn with from
+then on. Which networks a stage takes over, `config.STARTS_FROM` says.
 """
 
 from hgdt_jax.stages import aligner, diffusion, fewstep, gan, joint

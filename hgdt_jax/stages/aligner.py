@@ -5,18 +5,20 @@ the aligner on the denoising loss, its flow on real clips, and the bridge that g
 clips that no GAN drew.
 """
 
+import flax
 import jax
 import jax.numpy as jnp
 import optax
 
 from hgdt_jax import rng
 from hgdt_jax.config import Config
+from hgdt_jax.diffusion import training
 from hgdt_jax.losses import temporal
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.stages import batches, denoising, networks
 from hgdt_jax.state import Net, TrainState, from_scratch
 
-STARTS_FROM = {'generator': 'gan', 'denoiser': 'diffusion'}
+TRAINS = ('denoiser', 'bridge')
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
@@ -26,93 +28,126 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   denoiser_tx, bridge_tx = _optimisers(cfg)
   return TrainState.create(
     denoiser=Net.create(denoiser, denoiser_tx),
-    bridge=Net.create(bridge, bridge_tx),
-    generator=Net(params=generator),  # frozen
+    bridge=Net.create(bridge, bridge_tx) if cfg.bridges else Net(bridge),
+    generator=Net(generator),  # frozen
   )
 
 
 def make_step(cfg: Config):
-  nets = networks.make(cfg)
-  denoiser_tx, bridge_tx = _optimisers(cfg)
+  nets, txs = networks.make(cfg), _optimisers(cfg)
 
   def step(state, batch, root):
-    decay = from_scratch(cfg.diffusion.ema_decay, state.step)
     video, label = batches.clips(batch), batches.labels(cfg, batch)
-    z = nets.generator.draw_codes(rng.stream(root, 'aligner/codes', state.step), *video.shape[:2])
-    draft, latents = nets.generator.apply({'params': state.nets['generator'].params}, z, label)
-    bridge, guessed, bridge_metrics = train_bridge(
-      cfg, nets, bridge_tx, state.nets['bridge'], draft, latents, video, decay
-    )
-    denoiser, metrics = train_aligned(
+    drafts = (None, None)
+    if cfg.bridges:
+      z = nets.generator.draw_codes(rng.stream(root, 'aligner/codes', state.step), *video.shape[:2])
+      drafts = nets.generator.apply({'params': state.nets['generator'].params}, z, label)
+    (denoiser, bridge), metrics = train_refiner(
       cfg,
       nets,
-      denoiser_tx,
-      state.nets['denoiser'],
+      txs,
+      (state.nets['denoiser'], state.nets['bridge']),
+      drafts,
       video,
       label,
-      guessed,
       root=root,
       step=state.step,
-      decay=decay,
+      decay=from_scratch(cfg.diffusion.ema_decay, state.step),
     )
-    metrics = {f'aligner/{k}': v for k, v in (metrics | bridge_metrics).items()}
+    metrics = {f'aligner/{name}': value for name, value in metrics.items()}
     trained = {'denoiser': denoiser, 'bridge': bridge, 'generator': state.nets['generator']}
     return TrainState(state.step + 1, trained), metrics
 
   return step
 
 
-def train_bridge(cfg, nets, tx, net, draft, latents, video, decay):
-  """One step of E(G(w)) = w on drafts; returns (net, E(video) before the step, metrics)."""
+def train_refiner(cfg, nets, txs, refiner, drafts, video, label, *, root, step, decay):
+  """One step of the denoiser on real clips, and one of the bridge on drafts if there is one.
+
+  Args:
+    txs: optimisers of denoiser and bridge.
+    refiner: the Nets (denoiser, bridge).
+    drafts: (clips, latents), for the bridge.
+
+  Returns:
+    (denoiser, bridge), metrics.
+  """
+  denoiser, bridge = refiner
+  key = lambda name: rng.stream(root, f'aligner/{name}', step)
+  label = batches.dropped(label, cfg.diffusion.label_dropout, key('label_dropout'))
+  told = conditions(cfg, nets, bridge.params, video, label, key('latent_dropout'))
+  metrics = {}
+  if cfg.bridges:
+    bridge, metrics = _train_bridge(cfg, nets, txs[1], bridge, *drafts, key('bridge'), decay)
+  denoiser, found = _train_denoiser(cfg, nets, txs[0], denoiser, video, told, key('noise'), decay)
+  return (denoiser, bridge), metrics | found
+
+
+def conditions(cfg, nets, bridge, video, label, key):
+  """What the denoiser is told in training: a function `(x_t, t) -> Condition`.
+
+  Latents are the bridge's guess from the clean clip or from what the denoiser sees of it, dropped
+  for a share of the rows; the aligner is on where a stage trains it.
+  """
+  b, frames = video.shape[:2]
+  plain = Condition.plain(label, frames, cfg.generator.latent_size)
+  if cfg.aligns:
+    plain = plain.replace(align=jnp.ones(b))
+  if not cfg.bridges:
+    return lambda x, t: plain
+  use = jax.random.uniform(key, (b,)) >= cfg.aligner.latent_dropout
+  guess = lambda clip, t: jax.lax.stop_gradient(nets.bridge.apply({'params': bridge}, clip, t))
+  plain = plain.replace(use_latents=use.astype(jnp.float32))
+  if cfg.aligner.latents == 'noised':
+    return lambda x, t: plain.replace(latents=guess(x, t))
+  clean = plain.replace(latents=guess(video, jnp.zeros(b)))
+  return lambda x, t: clean
+
+
+def _train_bridge(cfg, nets, tx, net, draft, latents, key, decay):
+  """One step of E(x_t, t) = w on drafts, at the noise levels it is to be used at."""
+  clip, t = jax.lax.stop_gradient(draft), jnp.zeros(len(draft))
+  if cfg.aligner.latents == 'noised':
+    t_key, noise_key = jax.random.split(key)
+    schedule, eps = denoising.schedule(cfg), denoising.frame_noise(cfg)(noise_key, clip.shape)
+    t = training.sample_times(t_key, len(draft), denoising.times(cfg), schedule)
+    clip = schedule.diffuse(clip, eps, t)
 
   def loss_fn(params):
-    guess = nets.bridge.apply({'params': params}, jax.lax.stop_gradient(draft))
+    guess = nets.bridge.apply({'params': params}, clip, t)
     return cfg.aligner.bridge_weight * jnp.mean(jnp.square(guess - latents))
 
   loss, grads = jax.value_and_grad(loss_fn)(net.params)
-  guessed = nets.bridge.apply({'params': net.params}, video)
-  return net.update(grads, tx, decay), guessed, {'bridge_loss': loss}
+  return net.update(grads, tx, decay), {'bridge_loss': loss}
 
 
-def train_aligned(cfg, nets, tx, net, video, label, latents, *, root, step, decay):
-  """One step of the denoiser with its aligner on, on real clips; returns (net, metrics)."""
-  b = len(video)
-  keep = jax.random.uniform(rng.stream(root, 'aligner/latent_dropout', step), (b,))
-  label = batches.dropped(
-    label, cfg.diffusion.label_dropout, rng.stream(root, 'aligner/label_dropout', step)
-  )
-  use_latents = (keep >= cfg.aligner.latent_dropout).astype(jnp.float32)
-  on = jnp.ones(b)
-  condition = Condition(label, jax.lax.stop_gradient(latents), use_latents, align=on)
+def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
+  """One step on real clips; returns (net, metrics)."""
+  mixing = denoising.mixing(cfg, len(video))
 
   def loss_fn(params):
     sown = {}
 
     def network(x, t):
       out, found = nets.denoiser.apply(
-        {'params': params}, x, t, condition, on, mutable='intermediates'
+        {'params': params}, x, t, told(x, t), mixing, mutable='intermediates'
       )
-      sown.update(found['intermediates'])
+      sown.update(found)
       return out
 
-    losses, aux = denoising.loss(cfg, network, video, rng.stream(root, 'aligner/noise', step))
-    flow_loss, consistency = _flow_losses(sown, video, aux['x0'])
-    loss = (
-      jnp.mean(losses)
-      + cfg.aligner.flow_weight * flow_loss
-      + cfg.aligner.consistency_weight * consistency
-    )
-    return loss, (losses, aux, flow_loss, consistency)
+    losses, aux = denoising.loss(cfg, network, video, key)
+    loss, found = jnp.mean(losses), {'denoising_loss': jnp.mean(losses)}
+    if sown:
+      flow_loss, consistency = _flow_losses(sown, video, aux['x0'])
+      loss += cfg.aligner.flow_weight * flow_loss + cfg.aligner.consistency_weight * consistency
+      found |= {'flow_loss': flow_loss, 'consistency': consistency}
+    return loss, (losses, aux, found)
 
-  (loss, (losses, aux, flow_loss, consistency)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-    net.params
-  )
+  (loss, (losses, aux, found)), grads = jax.value_and_grad(loss_fn, has_aux=True)(net.params)
   metrics = {
     'loss': loss,
-    'denoising_loss': jnp.mean(losses),
-    'flow_loss': flow_loss,
-    'consistency': consistency,
-    # A frozen clip minimises the line above: read it beside this one.
+    **found,
+    # A frozen clip minimises the consistency: read it beside this one.
     'motion_ratio': _motion(aux['x0']) / _motion(video),
     'grad_norm': optax.tree.norm(grads),
     **denoising.by_noise(aux, losses, cfg.hybrid.tau),
@@ -137,14 +172,24 @@ def _flow_losses(sown, video, predicted):
   The flow learns from real clips alone; the prediction is held to it where the real clip is.
   """
   photometric, consistency = [], []
-  for found in sown.values():
-    (flow,), (visible,) = found['flow'], found['visible']
-    real, guess = (_shrink(clip, flow.shape[2]) for clip in (video, predicted))
+  for flow, visible, clips in _flows(sown, (video, predicted)):
+    real, guess = (_shrink(clip, flow.shape[2]) for clip in clips)
     photometric.append(temporal.photometric(real, flow, visible))
     flow = jax.lax.stop_gradient(flow)
     holds = (temporal.warp_error(real, flow) < 0.1).astype(jnp.float32)
     consistency.append(temporal.consistency(guess, flow, holds))
   return sum(photometric) / len(photometric), sum(consistency) / len(consistency)
+
+
+def _flows(sown, clips):
+  """Each aligner's flow, what is visible along it, and the clips in its order of time."""
+  found = flax.traverse_util.flatten_dict(sown)
+  for path, (flow,) in found.items():
+    if path[-1] != 'flow':
+      continue
+    (visible,) = found[(*path[:-1], 'visible')]
+    backward = path[-2] == 'backward'
+    yield flow, visible, [jnp.flip(clip, axis=1) if backward else clip for clip in clips]
 
 
 def _shrink(clip, size):

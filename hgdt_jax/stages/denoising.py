@@ -21,6 +21,20 @@ def frame_noise(cfg: Config) -> noise.Noise:
   return noise.Noise(cfg.diffusion.noise)
 
 
+def mixing(cfg: Config, batch: int) -> jax.Array:
+  """`[B]`, whether frames see each other.
+
+  The first rows are trained as independent frames (Video Diffusion Models 2022, 4.1).
+  """
+  return (jnp.arange(batch) >= round(cfg.diffusion.frames_share * batch)).astype(jnp.float32)
+
+
+def times(cfg: Config) -> training.TimeDistribution:
+  return training.TimeDistribution(
+    cfg.diffusion.times, tau=cfg.hybrid.tau, share=cfg.diffusion.low_noise_share
+  )
+
+
 def loss(cfg: Config, network, video: jax.Array, key: jax.Array):
   """`diffusion_loss` as the configuration has it: ([B] losses, aux)."""
   return training.diffusion_loss(
@@ -29,9 +43,7 @@ def loss(cfg: Config, network, video: jax.Array, key: jax.Array):
     key,
     schedule=schedule(cfg),
     parameterization=prediction(cfg),
-    times=training.TimeDistribution(
-      cfg.diffusion.times, tau=cfg.hybrid.tau, share=cfg.diffusion.low_noise_share
-    ),
+    times=times(cfg),
     weight=training.LossWeight(cfg.diffusion.weight),
     noise=frame_noise(cfg),
   )

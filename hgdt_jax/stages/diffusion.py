@@ -10,7 +10,7 @@ from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.stages import batches, denoising, networks
 from hgdt_jax.state import Net, TrainState, from_scratch
 
-STARTS_FROM = {}
+TRAINS = ('denoiser',)
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
@@ -30,12 +30,11 @@ def make_step(cfg: Config):
       rng.stream(root, 'diffusion/label_dropout', state.step),
     )
     condition = Condition.plain(label, frames, cfg.generator.latent_size)
-    # The first rows are trained as independent frames (Video Diffusion Models 2022, 4.1).
-    time_mixing = (jnp.arange(b) >= round(cfg.diffusion.frames_share * b)).astype(jnp.float32)
+    mixing = denoising.mixing(cfg, b)
 
     def loss_fn(params):
       def network(x, t):
-        return nets.denoiser.apply({'params': params}, x, t, condition, time_mixing)
+        return nets.denoiser.apply({'params': params}, x, t, condition, mixing)
 
       key = rng.stream(root, 'diffusion/noise', state.step)
       losses, aux = denoising.loss(cfg, network, video, key)

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 from hgdt_jax import rng
 from hgdt_jax.config import Config
 from hgdt_jax.diffusion.parameterization import denoise_fn
-from hgdt_jax.models.unet3d import Condition
-from hgdt_jax.stages import adversarial, batches, denoising, networks
+from hgdt_jax.stages import adversarial, aligner, batches, denoising, networks
 from hgdt_jax.state import Net, TrainState
 
-STARTS_FROM = {'denoiser': 'joint', 'bridge': 'joint'}
+TRAINS = ('denoiser', 'bridge')
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
@@ -40,15 +39,13 @@ def make_step(cfg: Config):
     video, label = batches.clips(batch), batches.labels(cfg, batch)
     b = len(video)
     key = lambda name: rng.stream(root, f'fewstep/{name}', state.step)
-    latents = nets.bridge.apply({'params': state.nets['bridge'].params}, video)
-    use = jax.random.uniform(key('latents'), (b,)) >= cfg.aligner.latent_dropout
-    condition = Condition(label, latents, use.astype(jnp.float32), align=jnp.ones(b))
+    told = aligner.conditions(cfg, nets, state.nets['bridge'].params, video, label, key('latents'))
     t, s = draw_steps(cfg, key('steps'), b)
     x_t = schedule.diffuse(video, noise(key('noise'), video.shape), t)
 
     def predict(params):
       def network(x, t):
-        return nets.denoiser.apply({'params': params}, x, t, condition, jnp.ones(b))
+        return nets.denoiser.apply({'params': params}, x, t, told(x, t), jnp.ones(b))
 
       return denoise_fn(network, denoising.prediction(cfg), schedule)(x_t, t)
 

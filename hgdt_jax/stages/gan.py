@@ -12,7 +12,7 @@ from hgdt_jax.config import Config
 from hgdt_jax.stages import adversarial, batches, denoising, networks
 from hgdt_jax.state import Net, TrainState, from_scratch
 
-STARTS_FROM = {}
+TRAINS = ('generator',)
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:

@@ -15,22 +15,20 @@ from hgdt_jax.config import Config
 from hgdt_jax.stages import adversarial, aligner, batches, denoising, networks
 from hgdt_jax.state import Net, TrainState
 
-STARTS_FROM = {
-  'generator': 'gan',
-  'critic': 'gan',
-  'denoiser': 'aligner',
-  'bridge': 'aligner',
-}
+TRAINS = ('generator', 'denoiser', 'bridge')
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
   generator_tx, critic_tx, refiner_tx = _optimisers(cfg)
   critic = networks.init_critic(cfg, rng.stream(key, 'critic'))
+  denoiser = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
+  bridge = networks.init_bridge(cfg, rng.stream(key, 'bridge'))
+  rests = not cfg.joint.refiner_rows
   return TrainState.create(
     generator=Net.create(networks.init_generator(cfg, rng.stream(key, 'generator')), generator_tx),
     critic=adversarial.init_critic(cfg, critic, critic_tx, rng.stream(key, 'spectral')),
-    denoiser=Net.create(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')), refiner_tx),
-    bridge=Net.create(networks.init_bridge(cfg, rng.stream(key, 'bridge')), refiner_tx),
+    denoiser=Net(denoiser) if rests else Net.create(denoiser, refiner_tx),
+    bridge=Net(bridge) if rests or not cfg.bridges else Net.create(bridge, refiner_tx),
   )
 
 
@@ -65,31 +63,23 @@ def make_step(cfg: Config):
       critic_tx=critic_tx,
       decay=cfg.gan.ema_decay,
     )
-    # Devices exchange no clips for it if each holds a multiple of so many.
-    some = slice(None, None, cfg.joint.refiner_rows)
-    bridge, guessed, bridge_metrics = aligner.train_bridge(
-      cfg,
-      nets,
-      refiner_tx,
-      state.nets['bridge'],
-      draft[some],
-      latents[some],
-      video[some],
-      cfg.diffusion.ema_decay,
-    )
-    denoiser, refiner = aligner.train_aligned(
-      cfg,
-      nets,
-      refiner_tx,
-      state.nets['denoiser'],
-      video[some],
-      label[some],
-      guessed,
-      root=root,
-      step=state.step,
-      decay=cfg.diffusion.ema_decay,
-    )
-    metrics = game | bridge_metrics | {f'refiner_{name}': v for name, v in refiner.items()}
+    denoiser, bridge, metrics = state.nets['denoiser'], state.nets['bridge'], game
+    if cfg.joint.refiner_rows:
+      # Devices exchange no clips for it if each holds a multiple of so many.
+      some = slice(None, None, cfg.joint.refiner_rows)
+      (denoiser, bridge), refiner = aligner.train_refiner(
+        cfg,
+        nets,
+        (refiner_tx, refiner_tx),
+        (denoiser, bridge),
+        (draft[some], latents[some]),
+        video[some],
+        label[some],
+        root=root,
+        step=state.step,
+        decay=cfg.diffusion.ema_decay,
+      )
+      metrics |= {f'refiner_{name}': v for name, v in refiner.items()}
     metrics = {f'joint/{name}': value for name, value in metrics.items()}
     trained = {'generator': generator, 'critic': critic, 'denoiser': denoiser, 'bridge': bridge}
     return TrainState(state.step + 1, trained), metrics

@@ -72,7 +72,7 @@ def init_denoiser(cfg: Config, key: jax.Array):
 
 
 def init_bridge(cfg: Config, key: jax.Array):
-  return make(cfg).bridge.init(key, _clip(cfg))['params']
+  return make(cfg).bridge.init(key, _clip(cfg), jnp.zeros(1))['params']
 
 
 def _clip(cfg):
