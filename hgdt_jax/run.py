@@ -46,16 +46,35 @@ def main(given: Mapping, workdir: pathlib.Path) -> None:
       another run is in `workdir`; found before the first compilation.
     guards.Unhealthy: a loss is not finite, or a guard stopped the run.
   """
+  with _opened(given, workdir) as (cfg, mesh):
+    began = time.monotonic()
+    model, sources = _train(cfg, mesh, workdir)
+    rows = _evaluate(model, sources, workdir, time.monotonic() - began)
+    if processes.is_first():
+      page = report.build(workdir)
+      print(results.table(rows))
+      print(f'report: {page}')
+
+
+def train_stages(given: Mapping, workdir: pathlib.Path) -> trained.Trained:
+  """What `main` trains, without the scores at its end. Raises as `main`."""
+  with _opened(given, workdir) as (cfg, mesh):
+    return _train(cfg, mesh, workdir)[0]
+
+
+@contextlib.contextmanager
+def _opened(given, workdir):
+  """The configuration and the devices, checked; nobody else trains in `workdir` meanwhile."""
   cfg = config.build(config.Config, given)
   mesh = _check_devices(cfg)
   _check_metrics(cfg)
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: stack.enter_context(lock.held(workdir)))
-    _main(cfg, mesh, workdir)
+    yield cfg, mesh
 
 
-def _main(cfg, mesh, workdir):
-  began = time.monotonic()
+def _train(cfg, mesh, workdir):
+  """All stages; returns the model and the sources of clips by split."""
   sources = {split: _source(cfg, split, workdir) for split in ('train', 'test')}
   if len(sources['test']) < config.LEAST_SCORED:
     raise ValueError(
@@ -68,17 +87,16 @@ def _main(cfg, mesh, workdir):
   workdirs.use_compile_cache(workdir)
   _count_rejected(sources, workdir)
 
-  model = trained.Trained(cfg, {}, mesh)
-  held_out = input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
+  model, held_out = trained.Trained(cfg, {}, mesh), _held_out(cfg, sources)
   for stage in cfg.stages:
     if stage != 'gan' and model.cfg.hybrid.tau == config.AUTO:
       model = _with_chosen_tau(model, sources['train'], workdir)
     train_stage(model, stage, sources['train'], held_out, workdir)
-  rows = _evaluate(model, sources, held_out, workdir, time.monotonic() - began)
-  if processes.is_first():
-    page = report.build(workdir)
-    print(results.table(rows))
-    print(f'report: {page}')
+  return model, sources
+
+
+def _held_out(cfg, sources):
+  return input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
 
 
 def train_stage(model, stage, source, held_out, workdir) -> None:
@@ -350,9 +368,9 @@ def _begin(cfg, module, key, taken):
   return state.replace(nets=nets)
 
 
-def _evaluate(model, sources, held_out, workdir, seconds):
+def _evaluate(model, sources, workdir, seconds):
   """The scores of all methods against held-out clips; see `results.evaluate`."""
-  cfg = model.cfg
+  cfg, held_out = model.cfg, _held_out(model.cfg, sources)
   reference = input_pipeline.fixed(sources['train'], len(held_out['video']))
   flows = []
   if hasattr(sources['test'], 'flow'):  # only the synthetic source knows the truth
