@@ -67,11 +67,13 @@ def small(config):
 def bench(config):
   """The small networks on clips long enough for I3D; one GPU, some minutes."""
   config = small(config)
-  config.data.update(frames=16, batch=8, clips=4096)
+  config.data.update(frames=16, batch=16, clips=4096)
   config.checkpoint.update(every=10_000)
   config.critic.update(frames=4)
   config.denoiser.update(time_attention=16)
-  config.aligner.update(steps=600)
+  config.diffusion.update(steps=2500)
+  config.aligner.update(steps=800)
+  config.joint.update(steps=400, refiner_rows=2)
   config.evaluation.update(
     clips=2048, batch=128, checks=0, metrics=('fvd', 'kvd', 'sliced_wasserstein', 'recall')
   )

@@ -75,7 +75,7 @@ def _opened(given, workdir):
 
 def _train(cfg, mesh, workdir):
   """All stages; returns the model and the sources of clips by split."""
-  sources = {split: _source(cfg, split, workdir) for split in ('train', 'test')}
+  sources = {split: source_of(cfg, split, workdir) for split in ('train', 'test')}
   if len(sources['test']) < config.LEAST_SCORED:
     raise ValueError(
       f'{len(sources["test"])} clips are held out, and {config.LEAST_SCORED} are needed to score; '
@@ -132,13 +132,6 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
       begin = jax.jit(functools.partial(_begin, cfg, module), out_shardings=shardings)
       state = begin(rng.stream(root, f'{stage}/init'), taken)
     if int(state.step) < section.steps:
-      whole = sharding.replicated(mesh)
-      step = jax.jit(
-        on_mesh(module.make_step(cfg), mesh),
-        donate_argnums=0,
-        in_shardings=(shardings, sharding.batch(mesh), whole),
-        out_shardings=(shardings, whole),
-      )
 
       def check(state):
         model.weights[stage] = _handed_on(state)
@@ -148,7 +141,7 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
       try:
         job = train.Job(
           stage=stage,
-          step=step,
+          step=compiled_step(cfg, stage, mesh),
           batches=batches,
           checkpoints=checkpoints,
           started_from={name: workdirs.last_step(workdir, name) for name in lenders.values()},
@@ -169,6 +162,19 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
         for one in writers:
           one.close()
   model.weights[stage] = _handed_on(state)
+
+
+def compiled_step(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
+  """A stage's step as it is trained by: `(state, batch, root) -> (state, metrics)`, under jit."""
+  whole = sharding.replicated(mesh)
+  like = trained.abstract_state(cfg, stage, mesh)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+  return jax.jit(
+    on_mesh(STAGES[stage].make_step(cfg), mesh),
+    donate_argnums=0,
+    in_shardings=(shardings, sharding.batch(mesh), whole),
+    out_shardings=(shardings, whole),
+  )
 
 
 def sample(
@@ -280,7 +286,8 @@ def _check_metrics(cfg):
     score.score_clips(noise, noise[::-1], names, cfg.evaluation.weights or None)
 
 
-def _source(cfg, split, workdir):
+def source_of(cfg: config.Config, split: str, workdir: pathlib.Path):
+  """The clips of a configuration; files that cannot be read are listed in `workdir`."""
   data = cfg.data
   from_files = {
     'stride': data.stride,

@@ -176,6 +176,10 @@ class FileClips:
     if self._csv:
       rejected.append(self._csv, [(self.split, *row) for row in self.rejected])
 
+  def file_of(self, i: int) -> int:
+    """The number of the file that clip i was cut from: clips of one file are not independent."""
+    return self._locate(i)[0]
+
   def _locate(self, i):
     i = range(len(self))[i]
     file = int(np.searchsorted(self._ends, i, side='right'))

@@ -1,0 +1,280 @@
+"""What `claim.py` trains and draws: runs, and the cells of its tables. Data and arithmetic."""
+
+import dataclasses
+import importlib
+from collections.abc import Iterable, Mapping
+
+from hgdt_jax import config as configs
+from hgdt_jax import methods
+
+SETS = {'bench': 'bench', 'weizmann': 'small'}  # their presets
+# Steps of the grids' cells: of one start all take as many, whatever else they differ in.
+DRAFT_STEPS, NOISE_STEPS = 3, 4
+TIMED = {'hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal'}  # runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What one workdir trains.
+
+  Attributes:
+    recipe: 'hybrid' or 'paper'.
+    stages: those that run.
+    changes: of the recipe, 'section.field': value.
+    takes: stages that are not trained but copied, and from which run.
+    fills: (stage, run): the stage has so many steps that this run takes as many seconds as that.
+  """
+
+  recipe: str
+  stages: tuple[str, ...]
+  changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+  takes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  fills: tuple[str, str] = ()
+
+
+ALL = ('gan', 'diffusion', 'aligner', 'joint')
+ALIGNED = ('gan', 'diffusion', 'aligner')
+PLAIN = {'diffusion.times': 'uniform'}  # noise levels over the whole range
+_FRAMES = {'gan': 'gan', 'diffusion': 'frames'}
+_VIDEO = {'gan': 'gan', 'diffusion': 'video'}
+
+
+def _paper(**changes):
+  """The paper's own order with something of the aligner changed."""
+  given = {name.replace('__', '.'): value for name, value in changes.items()}
+  return Run('paper', ALIGNED, given, _FRAMES)
+
+
+RUNS = {
+  # What others share.
+  'gan': Run('hybrid', ('gan',)),
+  'video': Run('hybrid', ('diffusion',)),
+  'frames': Run('paper', ('diffusion',)),
+  # The two systems.
+  'paper': Run('paper', ALIGNED, {}, _FRAMES),
+  'hybrid': Run('hybrid', ALL, {}, _VIDEO),
+  # Baselines of as many seconds.
+  'gan_equal': Run('hybrid', ('gan',), {}, {}, ('gan', 'hybrid')),
+  'diffusion_equal': Run(
+    'hybrid',
+    ('diffusion',),
+    PLAIN | {'diffusion.frames_share': 0.0},
+    {},
+    ('diffusion', 'hybrid'),
+  ),
+  'frames_equal': Run('paper', ('diffusion',), PLAIN, {}, ('diffusion', 'hybrid')),
+  # A part never trained, at as many seconds.
+  'paper_no_aligner': Run(
+    'paper', ('gan', 'diffusion'), {}, {'gan': 'gan'}, ('diffusion', 'paper')
+  ),
+  'hybrid_no_aligner': Run(
+    'hybrid', ('gan', 'diffusion', 'joint'), {}, {'gan': 'gan'}, ('diffusion', 'hybrid')
+  ),
+  'hybrid_no_joint': Run('hybrid', ALIGNED, {}, _VIDEO, ('aligner', 'hybrid')),
+  'hybrid_no_latents': Run('hybrid', ALL, {'aligner.latents': 'none'}, _VIDEO),
+  # The law of the pair.
+  'paper_noised': _paper(aligner__latents='noised'),
+  'hybrid_noised': Run('hybrid', ALL, {'aligner.latents': 'noised'}, _VIDEO),
+  # Other aligners, in the paper's setting.
+  'paper_both': _paper(denoiser__aligner_direction='both'),
+  'paper_matched': _paper(denoiser__aligner_flow='matched'),
+  'paper_matched_both': _paper(
+    denoiser__aligner_flow='matched', denoiser__aligner_direction='both'
+  ),
+  # Aligner and everything else at once, from the start: no stage diffusion.
+  'at_once': Run(
+    'hybrid',
+    ('gan', 'aligner'),
+    {'aligner.denoiser_learning_rate': 2e-3},
+    {'gan': 'gan'},
+    ('aligner', 'hybrid'),
+  ),
+  # Frames, then the aligner, then the temporal layers.
+  'attention_last': Run(
+    'hybrid', ALL, {'joint.denoiser_learning_rate': 5e-4, 'joint.refiner_rows': 1}, _FRAMES
+  ),
+}
+
+
+def closure(names: Iterable[str]) -> list[str]:
+  """These runs, and those they take stages from or are as long as; in an order that works."""
+  found = []
+
+  def add(name):
+    if name in found:
+      return
+    for other in RUNS[name].takes.values():
+      add(other)
+    found.append(name)
+
+  for name in names:
+    add(name)
+  return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """A row of a table: clips of a run, by a method, in so many steps."""
+
+  run: str
+  method: str
+  steps: int
+  whole: bool = False  # of as many clips as there are real ones; else of half of them
+
+  @property
+  def name(self) -> str:
+    return f'{self.run}.{self.method}.{self.steps}'
+
+
+def cells(run: str) -> list[Cell]:
+  """The rows that are drawn from a run."""
+  stages = RUNS[run].stages
+  grid = lambda names: [
+    Cell(run, m, DRAFT_STEPS if methods.GRID[m].drafted else NOISE_STEPS) for m in names
+  ]
+  if run in ('hybrid', 'paper'):
+    tried = [m for m in methods.GRID if m != 'draft' and m.endswith('_bridge') <= ('draft' in m)]
+    if run == 'paper':  # its temporal layers are idle: frames and video are one method
+      tried = [m for m in tried if '_video' not in m]
+    return [
+      *(Cell(run, 'hybrid', steps, whole=True) for steps in (1, 3)),
+      Cell(run, 'gan', 0, whole=True),
+      Cell(run, 'draft', 0),
+      *grid(tried),
+    ]
+  if run == 'gan_equal':
+    return [Cell(run, 'gan', 0, whole=True)]
+  if run == 'diffusion_equal':
+    return [Cell(run, 'diffusion', steps, whole=True) for steps in (2, 4, 50)]
+  if run == 'frames_equal':
+    return [Cell(run, 'diffusion_frames', steps, whole=True) for steps in (2, 4, 50)]
+  if run in ('gan', 'video', 'frames'):
+    return []
+  frames = RUNS[run].recipe == 'paper'
+  names = ['draft_frames' if frames else 'draft_video', 'noise_frames' if frames else 'noise_video']
+  found = []
+  for start in names:
+    if 'aligner' in stages:
+      found += [start, f'{start}_aligned']
+      if run.endswith('noised'):
+        found += [f'{start}_aligned_bridge', f'{start}_aligned_gan', f'{start}_bridge']
+      elif 'latents' not in run:
+        found += [f'{start}_aligned_gan']
+    else:
+      found += [start]
+  return grid(found)
+
+
+def pairs(rows: Iterable[str]) -> list[tuple[str, str]]:
+  """Rows that differ in one part, or that a sentence of the claim compares; of those there are."""
+  rows = set(rows)
+  baselines = [
+    *('gan_equal.gan.0', 'diffusion_equal.diffusion.4', 'diffusion_equal.diffusion.50'),
+    *('frames_equal.diffusion_frames.4', 'frames_equal.diffusion_frames.50'),
+  ]
+  wanted = [
+    (f'{system}.hybrid.{steps}', other)
+    for system in ('hybrid', 'paper')
+    for steps in (1, 3)
+    for other in baselines
+  ]
+  for row in rows:
+    run, method, steps = row.split('.')[:3] if row.count('.') == 2 else ('', '', '')
+    wanted.append((row, f'{run}.{method.replace("_aligned", "")}.{steps}'))
+    wanted.append((row, f'{run}.{method.replace("_video", "_frames")}.{steps}'))
+    for latents in ('_gan', '_bridge'):
+      wanted.append((row, f'{run}.{method.removesuffix(latents)}.{steps}'))
+    for system in ('hybrid', 'paper'):
+      if run.startswith((f'{system}_', 'at_once', 'attention')):
+        wanted.append((row, f'{system}.{method}.{steps}'))
+    if method.startswith('draft_'):
+      wanted.append((row, f'{run}.draft.0'))
+  return sorted({(a, b) for a, b in wanted if a != b and {a, b} <= rows})
+
+
+def recipe(name: str, run: str):
+  """The ml_collections config of a run, before its steps are set."""
+  module = importlib.import_module(f'configs.{RUNS[run].recipe}')
+  config = module.get_config('bench' if name == 'bench' else 'small')
+  if name == 'weizmann':
+    weizmann = importlib.import_module('configs.weizmann').get_config('small')
+    frames_share, stages, steps = config.diffusion.frames_share, config.stages, config.aligner.steps
+    config = weizmann
+    config.diffusion.frames_share, config.stages = frames_share, stages
+    config.aligner.steps = max(steps, config.aligner.steps)
+    config.gan.image_share = 0.0
+    config.evaluation.update(clips=512, batch=32)  # all that are held out
+  config.stages = RUNS[run].stages
+  for path, value in RUNS[run].changes.items():
+    section, field = path.split('.')
+    config[section][field] = value
+  return config
+
+
+def config(name: str, run: str, seed: int, steps: Mapping[str, int], scale: float, data: str):
+  """Plain data, for `hgdt_jax.run.train_stages`."""
+  config = recipe(name, run)
+  config.seed = seed
+  if name == 'weizmann':
+    config.data.path = data
+  config.checkpoint.every = 10**6
+  config.evaluation.checks = 0
+  config.evaluation.metrics = ()
+  config.log_every = 50
+  for stage, count in steps.items():
+    config[stage].steps = count
+  if scale != 1:
+    config.data.clips = max(int(config.data.clips * scale), 64)
+    config.evaluation.clips = max(int(config.evaluation.clips * scale), 8)
+    config.evaluation.batch = min(config.evaluation.batch, config.evaluation.clips)
+  return config.to_dict()
+
+
+def build(given) -> configs.Config:
+  """With the classes that the source has."""
+  given['data']['classes'] = 4
+  return configs.build(configs.Config, given)
+
+
+def cost_key(name: str, run: str, stage: str) -> str:
+  """What a step's seconds depend on, of all that runs differ in."""
+  config = recipe(name, run)
+  parts = [stage]
+  if stage != 'gan':
+    parts.append('frames' if config.diffusion.frames_share == 1 else 'video')
+  if stage in ('aligner', 'joint'):
+    aligned = 'aligner' in config.stages
+    parts.append(config.aligner.latents if aligned else 'unaligned')
+    parts += [config.denoiser.aligner_flow, config.denoiser.aligner_direction]
+    parts.append('whole' if config.aligner.denoiser_learning_rate else 'frozen')
+  if stage == 'joint':
+    parts.append(f'rows{config.joint.refiner_rows}')
+  return '-'.join(parts)
+
+
+def of_cost_key(name: str, key: str) -> tuple[str, str]:
+  """A run and its stage with that key."""
+  return next(
+    (run, stage) for run in RUNS for stage in RUNS[run].stages if cost_key(name, run, stage) == key
+  )
+
+
+def seconds(name: str, run: str, cost: Mapping[str, float]) -> dict[str, float]:
+  """Of each stage of a run, all trained, and no compilation."""
+  config = recipe(name, run)
+  return {
+    stage: config[stage].steps * cost[cost_key(name, run, stage)] for stage in RUNS[run].stages
+  }
+
+
+def steps(name: str, run: str, cost: Mapping[str, float], scale: float = 1.0) -> dict[str, int]:
+  """Of each stage of a run."""
+  config, found = recipe(name, run), {}
+  for stage in RUNS[run].stages:
+    found[stage] = config[stage].steps
+  if RUNS[run].fills:
+    stage, like = RUNS[run].fills
+    others = sum(s for other, s in seconds(name, run, cost).items() if other != stage)
+    left = sum(seconds(name, like, cost).values()) - others
+    found[stage] = round(left / cost[cost_key(name, run, stage)])
+  return {stage: max(round(count * scale), 2) for stage, count in found.items()}

@@ -1,0 +1,97 @@
+"""The clips of a run's cells, what is measured of each, and strips to look at; for `claim.py`."""
+
+import functools
+import json
+import pathlib
+import time
+
+import claim_plan as plan
+import numpy as np
+
+import input_pipeline
+from hgdt_jax import run, trained
+from hgdt_jax.metrics import measures, networks, rivals
+
+MEASURES = ('clip_i3d', 'clip_random_conv3d', 'motion', 'acd_colour')
+PROBED = ('drift',)  # read by a probe of the synthetic source
+BLURS = (0.35, 0.5, 0.7)  # deviations in pixels, of a draft that no network refines
+SHOWN = 6  # clips of a strip
+
+
+def score(workdir: pathlib.Path, name: str, weights: str | None) -> None:
+  """Writes `cells/CELL.npz` and `.json` of every cell of a run; those that are there are kept."""
+  model, cells = trained.Trained.load(workdir), workdir.parent / 'cells'
+  cells.mkdir(exist_ok=True)
+  held_out = _clips(model.cfg, workdir, 'test')
+  label, keep = held_out['label'], functools.partial(_keep, cells, name, weights)
+  if workdir.name == 'hybrid':
+    keep('real', lambda: held_out['video'], groups=held_out['group'])
+    again = _clips(model.cfg, workdir, 'train')
+    keep('real_again', lambda: again['video'], groups=again['group'])
+    keep('rival.first_frame_repeated', lambda: rivals.first_frame_repeated(held_out['video']))
+  for cell in plan.cells(workdir.name):
+    facts = {'evaluations': model.evaluations(cell.method, max(cell.steps, 1))}
+    some = label if cell.whole else label[: -(-len(label) // 2)]
+    keep(cell.name, functools.partial(draw, model, cell, some), **facts)
+    if cell.method == 'draft' and workdir.name == 'hybrid':
+      for sigma in BLURS:
+        blurred = lambda cell=cell, some=some, s=sigma: rivals.blurred(draw(model, cell, some), s)
+        keep(f'rival.draft_blurred_{sigma}', blurred)
+
+
+def clock(workdir: pathlib.Path, name: str, repeats: int = 3) -> None:
+  """Writes `seconds.json`: seconds a clip of every cell, whole batches, without compilation."""
+  model, found = trained.Trained.load(workdir), {}
+  label = _clips(model.cfg, workdir, 'test')['label'][: model.cfg.evaluation.batch]
+  for cell in plan.cells(workdir.name):
+    draw(model, cell, label)
+    times = []
+    for _ in range(repeats):
+      began = time.monotonic()
+      draw(model, cell, label)
+      times.append((time.monotonic() - began) / len(label))
+    found[cell.name] = min(times)
+  path = workdir.parent / 'cells' / f'{workdir.name}.seconds'
+  path.write_text(json.dumps({'batch': len(label), 'seconds_per_clip': found}))
+
+
+def draw(model, cell, label):
+  """uint8 clips, one for each label; the last batch is filled up, so that nothing compiles anew."""
+  size, tau, seed = model.cfg.evaluation.batch, model.cfg.hybrid.tau, model.cfg.seed
+  drawn = []
+  for first in range(0, len(label), size):
+    rows = np.arange(first, first + size) % len(label)
+    options = {'first': first, 'steps': cell.steps, 'tau': tau}
+    drawn.append(model.draw(cell.method, label[rows], seed, **options))
+  return np.concatenate(drawn)[: len(label)]
+
+
+def _keep(cells, name, weights, row, make, **facts):
+  """What is measured of the clips that `make()` gives, a row a clip, and a few to look at."""
+  path = cells / f'{row}.json'
+  if path.exists():
+    return
+  video = make()
+  groups = facts.pop('groups', np.arange(len(video)))
+  kept = {'shown': video[:SHOWN], 'groups': groups}
+  load = lambda network: networks.load(network, weights)
+  for measure in (*MEASURES, *PROBED * (name == 'bench')):
+    began = time.monotonic()
+    kept[measure] = _rows(measures.make(measure, load), video)
+    facts[f'seconds_{measure}'] = round(time.monotonic() - began, 2)
+  np.savez(cells / f'{row}.npz', **kept)
+  path.write_text(json.dumps(facts | {'clips': len(video)}))
+  print(row, facts, flush=True)
+
+
+def _rows(measure, video, size=256):
+  parts = [measure.rows(video[i : i + size]) for i in range(0, len(video), size)]
+  return np.concatenate(parts)[:, 0]
+
+
+def _clips(cfg, workdir, split):
+  """Clips of a split; those of one `group` are of one file, and not independent."""
+  source = run.source_of(cfg, split, workdir)
+  found = input_pipeline.fixed(source, cfg.evaluation.clips)
+  file_of = getattr(source, 'file_of', lambda i: i)
+  return found | {'group': np.array([file_of(i) for i in found['id']])}
