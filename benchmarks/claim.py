@@ -49,8 +49,11 @@ def main(_):
   if failed:
     sys.exit(f'{len(failed)} jobs failed: {", ".join(failed)}; see {out}/logs')
   if _UNTIL.value == 'tables':
+    import claim_stats
     import claim_tables
 
+    for name in _SETS.value:
+      claim_stats.stats(out, name, _SEEDS.value)
     claim_tables.write(out, _SETS.value, _SEEDS.value)
   return None
 

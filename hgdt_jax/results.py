@@ -135,6 +135,38 @@ def truncation(trained: Trained, clips_of, taus, methods) -> list[dict]:
   return found
 
 
+def pairs(trained: Trained, clips_of, tau: float, method: str) -> kernel.TwoSample:
+  """Whether what a method refines from and what it is told beside it follow the law of training.
+
+  The two-sample test of `truncation`, of pairs: a clip at tau, and the mean and the deviation over
+  its frames of the latents that the denoiser is told. A denoiser that is told of the clean clip in
+  training learns to lean on what no draft can tell it; that the clips alone agree does not show it.
+
+  Args:
+    clips_of: as `truncation` takes them.
+    method: one that is told latents of its drafts.
+  """
+  cfg, video, label = trained.cfg, clips_of['video'], clips_of['label']
+  count, seed = len(video), cfg.seed
+
+  def joined(clips_at, told_at):
+    clip, _ = _in_batches(cfg, count, clips_at)
+    told, _ = _in_batches(cfg, count, told_at)
+    features = score.measure_clips(clip, 'clip_random_conv3d', shared=True)[:, 0]
+    return np.concatenate([features, told.mean(axis=1), told.std(axis=1)], axis=-1)
+
+  fresh = lambda i: {'first': count + i}  # numbers, and so noise, that no draft has
+  real = joined(
+    lambda rows, i: trained.clips_at(video[rows], seed, tau, **fresh(i)),
+    lambda rows, i: trained.told_of_clips(method, video[rows], seed, tau, **fresh(i)),
+  )
+  drafts = joined(
+    lambda rows, i: trained.draft_at(method, label[rows], seed, tau, first=i),
+    lambda rows, i: trained.told_of_drafts(method, label[rows], seed, tau, first=i),
+  )
+  return kernel.two_sample_test(drafts, real)
+
+
 def table(rows) -> str:
   """The rows for a person."""
   names = list(dict.fromkeys(name for row in rows for name in row['metrics']))

@@ -224,7 +224,7 @@ class Trained:
       start = self._start(key, numbers, (frames, size, size, networks.CHANNELS))
       t_start = 1.0
     if self._reads_drafts(way):
-      latents = self._guess(self._nets(way)['bridge'], clip)
+      latents = self._guess(self._nets(way)['bridge'], clip, 0.0)
     told = latents if way.latents == 'gan' or self._reads_drafts(way) else None
     walk = self._walk(way, start, numbers, t_start, steps, label)
     walk = walk._replace(latents=told, guidance=guidance, known=given)
@@ -249,6 +249,27 @@ class Trained:
     draft, _ = self._drafted(ways.find(method), key, numbers, label, self.cfg.data.frames)
     return self._fetch(self._truncate(draft, key, numbers, tau), _NOISY_CONTRAST)
 
+  def told_of_drafts(self, method: str, label, seed: int, tau: float, *, first: int = 0):
+    """The latents `[N, T, D]` that a method is told of its drafts at tau, its first step."""
+    way, key = ways.find(method), jax.random.key(seed)
+    label, numbers = self._labels(label), self._numbers(first, label)
+    draft, latents = self._drafted(way, key, numbers, label, self.cfg.data.frames)
+    if way.latents == 'bridge':
+      latents = self._told_of(way, draft, key, numbers, tau)
+    return np.asarray(latents)
+
+  def told_of_clips(self, method: str, video, seed: int, tau: float, *, first: int = 0):
+    """The latents that a method's denoiser was told of such clips in training, `[N, T, D]`."""
+    key, numbers = jax.random.key(seed), self._numbers(first, video)
+    return np.asarray(self._told_of(ways.find(method), self._clips(video), key, numbers, tau))
+
+  def _told_of(self, way, clip, key, numbers, tau):
+    """The bridge's guess, from the clip or from what noise leaves of it."""
+    bridge = self.weights[self._lender('bridge', way)]['bridge'].params
+    if self.cfg.aligner.latents == 'clean':
+      return self._guess(bridge, clip, 0.0)
+    return self._guess(bridge, self._truncate(clip, key, numbers, tau), tau)
+
   def clips_at(self, video, seed: int, tau: float, *, first: int = 0):
     """Given clips diffused to tau, uint8 `[N, T, H, W, C]` at a contrast that clips no noise."""
     clip, key = self._clips(video), jax.random.key(seed)
@@ -259,11 +280,13 @@ class Trained:
 
   def _sources(self, way):
     """The stage that each network of a method is of: the last that trained it."""
-    sources = {}
-    for stage in way.draws_from:
-      if stage in self.weights:
-        sources |= dict.fromkeys(STAGES[stage].TRAINS, stage)
-    return {name: stage for name, stage in sources.items() if name in way.networks}
+    found = {name: self._lender(name, way) for name in way.networks}
+    return {name: stage for name, stage in found.items() if stage}
+
+  def _lender(self, network, way):
+    """The last stage that trained a network, of those a method draws from; None where none did."""
+    lenders = [s for s in way.draws_from if s in self.weights and network in STAGES[s].TRAINS]
+    return lenders[-1] if lenders else None
 
   def _lacks(self, way):
     """What there would have to be to draw by this method."""
@@ -379,8 +402,8 @@ class Trained:
 
   @functools.cached_property
   def _guess(self):
-    def program(weights, clip):
-      return self._networks.bridge.apply({'params': weights}, clip, jnp.zeros(len(clip)))
+    def program(weights, clip, t):
+      return self._networks.bridge.apply({'params': weights}, clip, jnp.full(len(clip), t))
 
     return jax.jit(program)
 

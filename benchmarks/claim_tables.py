@@ -1,0 +1,292 @@
+"""docs/claim.md, from the statistics of `claim.py`: nothing in it is typed by hand."""
+
+import json
+import pathlib
+import subprocess
+
+import claim_plan as plan
+import numpy as np
+
+DOCS = pathlib.Path(__file__).resolve().parents[1] / 'docs'
+COLUMNS = {  # metric: (heading, digits)
+  'fvd': ('FVD ↓', 1),
+  'kvd': ('KVD ↓', 2),
+  'sliced_wasserstein': ('sliced W ↓', 3),
+  'recall': ('recall ↑', 2),
+  'coverage': ('coverage ↑', 2),
+  'frechet_random_conv3d': ('Fréchet, random ↓', 3),
+  'motion_ratio': ('motion → 1', 2),
+  'drift_shape': ('shape ↓', 4),
+  'drift_scale': ('scale ↓', 4),
+  'drift_colour': ('colour ↓', 4),
+  'flicker_background': ('flicker ↓', 2),
+  'motion_object': ('path', 2),
+  'jitter_object': ('jitter', 2),
+  'acd_colour': ('ACD colour', 4),
+}
+ROWS = {  # of the main table
+  'real_again': 'another real set',
+  'rival.first_frame_repeated': 'first frames of the real set, repeated',
+  'gan_equal.gan.0': 'GAN, equal cost',
+  'frames_equal.diffusion_frames.2': 'diffusion per frame, equal cost',
+  'frames_equal.diffusion_frames.4': 'diffusion per frame, equal cost',
+  'frames_equal.diffusion_frames.50': 'diffusion per frame, equal cost',
+  'diffusion_equal.diffusion.2': 'diffusion, equal cost',
+  'diffusion_equal.diffusion.4': 'diffusion, equal cost',
+  'diffusion_equal.diffusion.50': 'diffusion, equal cost',
+  'paper.hybrid.1': "hybrid, the paper's own",
+  'paper.hybrid.3': "hybrid, the paper's own",
+  'hybrid.hybrid.1': 'hybrid, full',
+  'hybrid.hybrid.3': 'hybrid, full',
+}
+GRIDS = {
+  'paper': "The paper's setting: one set of weights, each part on and off",
+  'hybrid': 'The full system: one set of weights, each part on and off',
+}
+TRIED = {  # other runs
+  'paper_no_aligner': 'paper, no aligner trained, its seconds given to diffusion',
+  'paper_both': 'paper, aligner in both directions of time',
+  'paper_matched': 'paper, flow by a soft argmax of correlations',
+  'paper_matched_both': 'paper, both of these',
+  'paper_noised': 'paper, the bridge reads the noisy clip: exact',
+  'hybrid_no_aligner': 'full, no aligner trained, its seconds given to diffusion',
+  'hybrid_no_joint': 'full, no joint, its seconds given to the aligner',
+  'hybrid_no_latents': 'full, no bridge, no latents',
+  'hybrid_noised': 'full, the bridge reads the noisy clip: exact',
+  'at_once': 'aligner and temporal layers at once, from the start',
+  'attention_last': 'frames, then the aligner, then the temporal layers (in joint)',
+}
+# A sentence of the paper, the metric that speaks for it, and the rows that it compares: it holds
+# where the first has less. 'ratio' compares seconds a clip.
+SENTENCES = (
+  ('faster than diffusion', 'seconds', 'hybrid.hybrid.3', 'diffusion_equal.diffusion.50'),
+  ('faster, the paper alone', 'seconds', 'paper.hybrid.3', 'frames_equal.diffusion_frames.50'),
+  *(
+    (f'lower {metric.upper()} than {what}', metric, f'{system}.hybrid.{steps}', other)
+    for system, steps in (('hybrid', 3), ('hybrid', 1), ('paper', 3))
+    for metric in ('fvd', 'kvd')
+    for what, other in (
+      ('the GAN', 'gan_equal.gan.0'),
+      ('diffusion at 4', 'diffusion_equal.diffusion.4'),
+      ('diffusion at 50', 'diffusion_equal.diffusion.50'),
+      ('diffusion per frame at 4', 'frames_equal.diffusion_frames.4'),
+      ('diffusion per frame at 50', 'frames_equal.diffusion_frames.50'),
+    )
+  ),
+  *(
+    (f'{what}: steadier than {whom}', metric, 'hybrid.hybrid.3', other)
+    for metric, what in (
+      ('drift_shape', 'shape'),
+      ('drift_scale', 'scale'),
+      ('drift_colour', 'colour'),
+      ('flicker_background', 'background'),
+    )
+    for whom, other in (
+      ('the GAN', 'gan_equal.gan.0'),
+      ('diffusion at 50', 'diffusion_equal.diffusion.50'),
+      ('diffusion per frame at 50', 'frames_equal.diffusion_frames.50'),
+    )
+  ),
+  *(
+    (f'the aligner steadies {what} {where}', metric, f'{row}_aligned.{steps}', f'{row}.{steps}')
+    for metric, what in (
+      ('drift_shape', 'shape'),
+      ('drift_scale', 'scale'),
+      ('drift_colour', 'colour'),
+      ('flicker_background', 'the background'),
+    )
+    for where, row, steps in (
+      ("(paper's, from a draft)", 'paper.draft_frames', 3),
+      ("(paper's, from noise)", 'paper.noise_frames', 4),
+      ('(full, from a draft)', 'hybrid.draft_video', 3),
+      ('(full, from noise)', 'hybrid.noise_video', 4),
+    )
+  ),
+  *(
+    (f'the aligner lowers {metric.upper()} {where}', metric, f'{row}_aligned.{n}', f'{row}.{n}')
+    for metric in ('fvd', 'kvd')
+    for where, row, n in (
+      ("(paper's, from a draft)", 'paper.draft_frames', 3),
+      ("(paper's, from noise)", 'paper.noise_frames', 4),
+      ('(full, from a draft)', 'hybrid.draft_video', 3),
+      ('(full, from noise)', 'hybrid.noise_video', 4),
+    )
+  ),
+)
+
+
+def write(out: pathlib.Path, sets, seeds) -> None:
+  """All sets that have statistics; strips beside it."""
+  text = [_HEAD.format(commit=_commit(), command=_command(sets, seeds))]
+  for name in sets:
+    found = json.loads((out / name / 'stats.json').read_text())
+    text += _set(out, name, found)
+  (DOCS / 'claim.md').write_text('\n'.join(text) + '\n')
+
+
+_HEAD = """# The claim, put to the test
+
+Written by `{command}` at commit {commit}; nothing in it is typed by hand.
+`benchmarks/claim_plan.py` says what each run trains. Values are means over the seeds; in brackets,
+where they are given, the seeds' own, each with its 95% interval (a bootstrap over clips; paired by
+code where two rows are compared). FVD and KVD are in I3D's features. The columns shape, scale and
+colour are drifts from frame to frame as a probe reads them, flicker is of the still background in
+grey levels, path and jitter are of the object's centre, in pixels a frame: what they are on real
+clips, the row of another real set says.
+"""
+
+
+def _command(sets, seeds):
+  return f'python benchmarks/claim.py --sets={",".join(sets)} --seeds={",".join(seeds)}'
+
+
+def _commit():
+  done = subprocess.run(
+    ['git', 'rev-parse', '--short', 'HEAD'], cwd=DOCS, capture_output=True, text=True, check=False
+  )
+  return done.stdout.strip() or 'unknown'
+
+
+def _set(out, name, found):
+  seeds = sorted(found)
+  shown = [
+    m for m in COLUMNS if any(m in r['scores'] for s in seeds for r in found[s]['rows'].values())
+  ]
+  if name == 'bench':
+    shown.remove('acd_colour')
+  text = [f'\n## {name}\n', _trained(out, name)]
+  seconds = _seconds(out, name, seeds)
+  text += ['\n### Baselines of equal cost\n', _table(found, ROWS, shown, seconds)]
+  text += ['\n### The sentences\n', _sentences(found, seconds)]
+  for run, title in GRIDS.items():
+    rows = {c.name: c.method for c in plan.cells(run) if c.method not in ('hybrid', 'gan')}
+    if run == 'hybrid':
+      rows |= {
+        f'rival.draft_blurred_{s}': f'draft, blurred by {s} pixels' for s in (0.35, 0.5, 0.7)
+      }
+    text += [f'\n### {title}\n', _table(found, rows, shown, {})]
+  for run, title in TRIED.items():
+    rows = {c.name: c.method for c in plan.cells(run)}
+    if any(row in found[s]['rows'] for s in seeds for row in rows):
+      text += [f'\n### {title}\n', _table(found, rows, shown, {})]
+  text += ['\n### One part at a time: the first row less the second\n', _pairs(found)]
+  text += ['\n### The smallest difference that could be told apart\n', _smallest(found)]
+  return text
+
+
+def _table(found, rows, metrics, seconds):
+  timed = any(row in seconds for row in rows)
+  head = ['', 'seeds', 'evaluations', *(['s/clip'] if timed else [])]
+  lines = [head + [COLUMNS[m][0] for m in metrics]]
+  for row, label in rows.items():
+    of = [found[s]['rows'][row] for s in sorted(found) if row in found[s]['rows']]
+    if not of:
+      continue
+    line = [label, str(len(of)), str(of[0].get('evaluations', ''))]
+    line += [f'{seconds[row]:.4f}' if row in seconds else ''] if timed else []
+    lines.append(line + [_value([r['scores'].get(m) for r in of], m) for m in metrics])
+  return _markdown(lines)
+
+
+def _value(scores, metric):
+  digits = COLUMNS[metric][1]
+  scores = [s for s in scores if s]
+  if not scores:
+    return ''
+  mean = f'{np.mean([s[0] for s in scores]):.{digits}f}'
+  if metric not in ('fvd', 'kvd') or len(scores[0]) == 1:
+    return mean
+  each = ' · '.join(f'{low:.{digits}f}–{high:.{digits}f}' for _, low, high in scores)
+  return f'{mean} ({each})'
+
+
+def _sentences(found, seconds):
+  lines = [['the paper says, or would', 'by', 'difference, each seed', 'so it is']]
+  for said, metric, first, second in SENTENCES:
+    if metric == 'seconds':
+      if first in seconds and second in seconds:
+        ratio = seconds[second] / seconds[first]
+        verdict = 'confirmed' if ratio > 1.05 else 'refuted' if ratio < 0.95 else 'undecided'
+        lines.append([said, 'seconds a clip', f'{ratio:.1f} times as fast', verdict])
+      continue
+    each = [found[s]['pairs'].get(f'{first} - {second}', {}).get(metric) for s in sorted(found)]
+    if each := [one for one in each if one]:
+      digits = COLUMNS[metric][1]
+      shown = ' · '.join(
+        f'{v:+.{digits}f} ({a:+.{digits}f} to {b:+.{digits}f})' for v, a, b in each
+      )
+      lines.append([said, f'`{first}` less `{second}`, {metric}', shown, verdict_of(each)])
+  return _markdown(lines)
+
+
+def verdict_of(each) -> str:
+  """Of differences (value, low, high), one a seed, that should be below 0."""
+  if all(high < 0 for _, _, high in each):
+    return 'confirmed'
+  return 'refuted' if all(low > 0 for _, low, _ in each) else 'undecided'
+
+
+def _pairs(found):
+  metrics = ('kvd', 'fvd', 'drift_shape', 'drift_scale', 'drift_colour', 'flicker_background')
+  lines = [['first', 'second', *(COLUMNS[m][0] for m in metrics)]]
+  for key in sorted({key for s in found for key in found[s]['pairs']}):
+    first, second = key.split(' - ')
+    line = [f'`{first}`', f'`{second}`']
+    for metric in metrics:
+      each = [found[s]['pairs'].get(key, {}).get(metric) for s in sorted(found)]
+      digits = COLUMNS[metric][1]
+      mark = lambda low, high: '**' if low > 0 or high < 0 else ''
+      shown = [f'{mark(a, b)}{v:+.{digits}f}{mark(a, b)}' for v, a, b in filter(None, each)]
+      line.append(' · '.join(shown))
+    lines.append(line)
+  return 'Bold: the interval of that seed does not hold 0.\n\n' + _markdown(lines)
+
+
+def _smallest(found):
+  lines = [['clips', 'FVD', 'KVD']]
+  seed = sorted(found)[0]
+  values = found[seed]['smallest'].get('smallest', {})
+  for count in sorted({int(key.split()[1]) for key in values}):
+    lines.append([str(count), *(f'{values[f"{m} {count}"]:.3g}' for m in ('fvd', 'kvd'))])
+  said = (
+    'Of two methods as far from the real clips as the hybrid at 4 evaluations, each with so many '
+  )
+  return said + 'clips (two-sided 5%, power 80%, not paired):\n\n' + _markdown(lines)
+
+
+def _seconds(out, name, seeds):
+  found = {}
+  for path in (out / name / f'seed{seeds[0]}' / 'cells').glob('*.seconds'):
+    found |= json.loads(path.read_text())['seconds_per_clip']
+  return found
+
+
+def _trained(out, name):
+  """What each run cost, in seconds of steps alone."""
+  kept = {p.stem: json.loads(p.read_text()) for p in (out / 'cost' / name).glob('*.json')}
+  cost = {key: one['seconds'] for key, one in kept.items()}
+  device = ', '.join(sorted({one['device'] for one in kept.values()}))
+  lines = [['run', 'stages: steps × ms', 'seconds in all', 'TFLOP in all']]
+  for run in plan.RUNS:
+    keys = {stage: plan.cost_key(name, run, stage) for stage in plan.RUNS[run].stages}
+    like = plan.RUNS[run].fills[1:]
+    needed = [
+      *keys.values(),
+      *(plan.cost_key(name, r, s) for r in like for s in plan.RUNS[r].stages),
+    ]
+    if not all(key in cost for key in needed):
+      continue
+    steps = plan.steps(name, run, cost)
+    parts = [f'{stage} {count} × {1e3 * cost[keys[stage]]:.1f}' for stage, count in steps.items()]
+    total = sum(count * cost[keys[stage]] for stage, count in steps.items())
+    flop = sum(count * kept[keys[stage]]['gflop'] for stage, count in steps.items()) / 1e3
+    lines.append([f'`{run}`', ', '.join(parts), f'{total:.0f}', f'{flop:.0f}'])
+  return (
+    f'Trained on {device}; seconds are of compiled steps, timed one after the other.\n\n'
+    + _markdown(lines)
+  )
+
+
+def _markdown(lines):
+  rows = [f'| {" | ".join(line)} |' for line in lines]
+  return '\n'.join([rows[0], '|' + '---|' * len(lines[0]), *rows[1:]])
