@@ -111,7 +111,7 @@ def truncation(trained: Trained, clips_of, taus, methods) -> list[dict]:
     methods: whose drafts; 'gan' are those before joint training, 'hybrid' those after.
 
   Returns:
-    Rows with tau, method, statistic and p_value.
+    Rows with tau, method, statistic, p_value and upper, the bound on what the statistic estimates.
   """
   cfg, video, label = trained.cfg, clips_of['video'], clips_of['label']
   count, seed = len(video), cfg.seed

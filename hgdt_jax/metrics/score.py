@@ -213,7 +213,7 @@ def _walk(wanted, keep, batches, clips, shared) -> dict[str, Samples]:
 
 
 def _added(moments, rows):
-  new = Moments.from_features(_flat(rows))
+  new = Moments.from_features(table.flat(rows))
   return new if moments is None else moments + new
 
 
@@ -248,9 +248,9 @@ def _score(name, metric, measure, sides, samples, uncertainty) -> dict[str, Scor
   stamp = protocol.stamp(name, metric, measure, *sides)
   if isinstance(fake, Moments):
     return {name: Score(metric.moments(real, fake), stamp)}
-  value = metric.statistic(_flat(real) if metric.of_both else None, _flat(fake))
+  value = metric.value(real, fake)
   if not metric.of_both and real is not None:
-    stamp['real_value'] = metric.statistic(None, _flat(real))
+    stamp['real_value'] = metric.value(None, real)
   if uncertainty.bootstrap and math.isfinite(value):
     stamp |= _interval(metric, sides, samples, value, uncertainty)
   scores = {name: Score(value, stamp)}
@@ -268,22 +268,14 @@ def _interval(metric, sides, samples, value, options):
   used = sides if metric.of_both else sides[1:]
   if min(len(np.unique(side.groups)) for side in used) < 2:
     raise ValueError('a bootstrap interval needs at least 2 files of clips')
-  groups = [side.groups for side in used]
-  if metric.of_both:
-    score = lambda picks: metric.statistic(*(_flat(s[p]) for s, p in zip(samples, picks)))
-  else:
-    score = lambda picks: metric.statistic(None, _flat(samples[1][picks[0]]))
-  interval = resampling.bootstrap_interval(score, groups, value, options.bootstrap, options.seed)
+  draws = resampling.draw([side.groups for side in used], options.bootstrap, options.seed)
+  real, fake = samples
+  interval = resampling.centred_interval(metric.resample(real, [fake], draws)[0], value)
   interval = np.clip(interval, *metric.limits).tolist()
   return {'interval': interval, 'bootstrap': options.bootstrap, 'seed': options.seed}
 
 
 def _curve(metric, samples, options):
   real, fake = samples
-  score = lambda picks: metric.statistic(_flat(real), _flat(fake[picks]))
+  score = lambda picks: metric.value(real, fake[picks])
   return resampling.curve(score, len(fake), metric.least, options.seed)
-
-
-def _flat(rows):
-  """`[N, K, D]` -> `[N K, D]`."""
-  return rows.reshape(-1, rows.shape[-1])

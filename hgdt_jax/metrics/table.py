@@ -5,12 +5,13 @@ A statistic takes rows `[n, D]` of the real and of the generated clips and gives
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from hgdt_jax.metrics import frechet, inception_score, kernel, manifold
+from hgdt_jax.metrics import frechet, inception_score, kernel, manifold, resampling, sliced
+from hgdt_jax.metrics.resampling import Draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Metric:
     least: clips each set must have.
     enough: clips (images where `per_image`) below which the value is worth little, and why.
     moments: `(real, fake) -> float` on `frechet.Moments`, where rows need not be kept.
+    resampled: `(real, fakes, draws) -> [F, R]`, the statistic of R resamplings of F sets, where
+      that takes less than row by row.
     limits: the values it can take; an interval ends there.
     facts: of the statistic, for the stamp.
   """
@@ -38,8 +41,40 @@ class Metric:
   enough: int = 0
   per_image: bool = False
   moments: Callable[[frechet.Moments, frechet.Moments], float] | None = None
+  resampled: Callable[[np.ndarray, Sequence[np.ndarray], Sequence[Draws]], np.ndarray] | None = None
   limits: tuple[float, float] = (-math.inf, math.inf)
   facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def value(self, real: np.ndarray | None, fake: np.ndarray) -> float:
+    """Of rows `[N, D]`, or `[N, K, D]` of N clips; `real` counts only where `of_both`."""
+    return self.statistic(flat(real) if self.of_both else None, flat(fake))
+
+  def resample(
+    self, real: np.ndarray | None, fakes: Sequence[np.ndarray], draws: Sequence[Draws]
+  ) -> np.ndarray:
+    """`[F, R]`, the value of each of F sets that are drawn alike, in R resamplings.
+
+    `draws` are of the clips of the real set, where `of_both`, and of the generated ones.
+    """
+    if self.resampled:
+      sets = (real, fakes[0])
+      draws = [_of_rows(d, rows) for d, rows in zip(draws, sets)]
+      return self.resampled(flat(real), [flat(fake) for fake in fakes], draws)
+    pick = lambda fake: (
+      lambda picks: self.value(real[picks[0]] if self.of_both else None, fake[picks[-1]])
+    )
+    return np.stack([resampling.each(pick(fake), draws) for fake in fakes])
+
+
+def flat(rows: np.ndarray) -> np.ndarray:
+  """`[N, K, D]` -> `[N K, D]`; `[N, D]` as it is."""
+  return rows.reshape(-1, rows.shape[-1])
+
+
+def _of_rows(draws, rows):
+  """Draws of clips as those of their rows `[N, K, D]`."""
+  each = rows.shape[1] if rows.ndim == 3 else 1
+  return dataclasses.replace(draws, members=np.repeat(draws.members, each))
 
 
 def _frechet(measure, ddof, **options):
@@ -50,6 +85,7 @@ def _frechet(measure, ddof, **options):
     of_both=True,
     least=2,
     moments=lambda real, fake: frechet.frechet_distance(real, fake, ddof),
+    resampled=lambda real, fakes, draws: frechet.resampled_distances(real, fakes, draws, ddof),
     limits=(0.0, math.inf),
     facts={'ddof': ddof, 'covariance': 'divided by N' if ddof == 0 else 'divided by N - 1'},
     **options,
@@ -59,6 +95,7 @@ def _frechet(measure, ddof, **options):
 def _kernel(measure):
   return Metric(
     measure, kernel.kernel_distance, 'lower', of_both=True, least=2, enough=100,
+    resampled=kernel.resampled_distances,
     facts={'kernel': '(x.y / D + 1)^3', 'estimator': 'unbiased'},
   )  # fmt: skip
 
@@ -67,6 +104,20 @@ def _manifold(measure, statistic):
   return Metric(
     measure, statistic, 'higher', of_both=True, least=manifold.NEIGHBOURS + 1, enough=1000,
     limits=(0.0, 1.0), facts={'neighbours': manifold.NEIGHBOURS},
+  )  # fmt: skip
+
+
+def _balls(measure, statistic, better, highest):
+  return Metric(
+    measure, statistic, better, of_both=True, least=manifold.COVERAGE_NEIGHBOURS + 1, enough=1000,
+    limits=(0.0, highest), facts={'neighbours': manifold.COVERAGE_NEIGHBOURS},
+  )  # fmt: skip
+
+
+def _sliced(measure):
+  return Metric(
+    measure, sliced.sliced_wasserstein, 'lower', of_both=True, enough=256, limits=(0.0, math.inf),
+    facts={'directions': sliced.DIRECTIONS, 'definition': 'squared, mean over directions'},
   )  # fmt: skip
 
 
@@ -110,6 +161,9 @@ METRICS = {
   'kvd': _kernel('clip_i3d'),
   'precision': _manifold('clip_i3d', manifold.precision),
   'recall': _manifold('clip_i3d', manifold.recall),
+  'density': _balls('clip_i3d', manifold.density, 'near 1', math.inf),
+  'coverage': _balls('clip_i3d', manifold.coverage, 'higher', 1.0),
+  'sliced_wasserstein': _sliced('clip_i3d'),
   'fid': _frechet('frame_inception', 1, enough=10_000, per_image=True),
   'inception_score': _inception(0, 'higher'),
   'inception_score_std': _inception(1, 'neither'),
@@ -117,6 +171,9 @@ METRICS = {
   'kernel_random_conv3d': _kernel('clip_random_conv3d'),
   'precision_random_conv3d': _manifold('clip_random_conv3d', manifold.precision),
   'recall_random_conv3d': _manifold('clip_random_conv3d', manifold.recall),
+  'density_random_conv3d': _balls('clip_random_conv3d', manifold.density, 'near 1', math.inf),
+  'coverage_random_conv3d': _balls('clip_random_conv3d', manifold.coverage, 'higher', 1.0),
+  'sliced_wasserstein_random_conv3d': _sliced('clip_random_conv3d'),
   'psnr': _mean('psnr', 'higher'),
   'psnr_video': _mean('psnr_video', 'higher'),
   'ssim': _mean('ssim', 'higher'),

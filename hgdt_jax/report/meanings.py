@@ -68,6 +68,9 @@ _RANDOM = 'the features of a fixed random 3D convolution network: compare within
 _PAIRS = (
   'held-out clips, noised to tau and refined without latents of the clean clip, against themselves.'
 )
+_DENSITY = 'How many real neighbourhoods hold a sample, 1 where they are as real clips are'
+_COVERAGE = 'Share of real neighbourhoods that hold a sample, .97 where they are as real clips are'
+_SLICED = 'Squared transport distance of clips, mean over lines through'
 
 METRICS = (
   Metric('fvd', 'FVD', 'lower', 'Fréchet distance of clips in the features of I3D (Kinetics).'),
@@ -77,6 +80,9 @@ METRICS = (
   Metric('inception_score_std', 'IS, deviation', '', 'Standard deviation of IS over its splits.'),
   Metric('precision', 'precision', 'higher', 'Share of samples among real clips, in I3D features.'),
   Metric('recall', 'recall', 'higher', 'Share of real clips among samples, in I3D features.'),
+  Metric('density', 'density', 'one', f'{_DENSITY}, in I3D features.'),
+  Metric('coverage', 'coverage', 'higher', f'{_COVERAGE}, in I3D features.'),
+  Metric('sliced_wasserstein', 'sliced Wasserstein', 'lower', f'{_SLICED} I3D features.'),
   Metric(
     'frechet_random_conv3d',
     'Fréchet, random 3D conv',
@@ -100,6 +106,16 @@ METRICS = (
     'recall, random 3D conv',
     'higher',
     f'Share of real clips among samples, in {_RANDOM}',
+  ),
+  Metric('density_random_conv3d', 'density, random 3D conv', 'one', f'{_DENSITY}, in {_RANDOM}'),
+  Metric(
+    'coverage_random_conv3d', 'coverage, random 3D conv', 'higher', f'{_COVERAGE}, in {_RANDOM}'
+  ),
+  Metric(
+    'sliced_wasserstein_random_conv3d',
+    'sliced Wasserstein, random 3D conv',
+    'lower',
+    f'{_SLICED} {_RANDOM}',
   ),
   Metric(
     'motion_magnitude', 'motion', '', 'Mean absolute difference of neighbouring frames, in [0, 1].'

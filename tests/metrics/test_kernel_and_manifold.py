@@ -4,8 +4,9 @@ import time
 
 import numpy as np
 import pytest
+from scipy.spatial import distance
 
-from hgdt_jax.metrics import content, kernel, manifold
+from hgdt_jax.metrics import content, kernel, manifold, resampling
 
 
 @pytest.mark.parametrize('case', ['2048x64', '512x400', '64x400_rank_deficient', '256x8'])
@@ -144,7 +145,7 @@ def test_two_sample_test_is_the_loop_over_its_shuffles(n, m):
   rng = np.random.default_rng(n)
   a, b = rng.normal(size=(n, 5)), 1.2 * rng.normal(size=(m, 5))
   want = by_a_loop(a, b, 100, 3)
-  np.testing.assert_allclose(kernel.two_sample_test(a, b, 100, 3), want, rtol=0, atol=1e-9)
+  np.testing.assert_allclose(kernel.two_sample_test(a, b, 100, 3)[:2], want, rtol=0, atol=1e-9)
 
 
 def test_a_shuffle_that_parts_the_samples_as_they_were_counts_as_as_large():
@@ -159,3 +160,110 @@ def test_two_sample_test_of_many_clips_is_quick():
   began = time.process_time()
   kernel.two_sample_test(a, b)
   assert time.process_time() - began < 1.0  # of all threads, on a slow machine
+
+
+def picked(real, fake, draws, groups):
+  """MMD^2 of each resampling as defined: no pair of a clip, or a copied group, with itself."""
+  k = lambda x, y: (x @ y.T / real.shape[1] + 1) ** 3
+
+  def within(rows, weights, of):
+    total = pairs = 0.0
+    for i in range(len(rows)):
+      for j in range(len(rows)):
+        if i != j:
+          times = weights[i] if of[i] == of[j] else weights[i] * weights[j]
+          total, pairs = total + times * k(rows[i], rows[j]), pairs + times
+    return total / pairs
+
+  for w, v in zip(*(d.weights() for d in draws)):
+    cross = np.average(k(real, fake), weights=np.outer(w, v))
+    yield within(real, w, groups[0]) + within(fake, v, groups[1]) - 2 * cross
+
+
+@pytest.mark.parametrize('groups', [(range(7), range(6)), ([4, 0, 4, 1, 1, 1, 9], [0, 1] * 3)])
+def test_resampled_kernel_distances_are_the_loop_over_pairs(groups):
+  rng = np.random.default_rng(5)
+  real, fake = rng.normal(size=(7, 3)), rng.normal(size=(6, 3)) + 0.5
+  groups = [np.asarray(g) for g in groups]
+  draws = resampling.draw(groups, 20, 0)
+  got = kernel.resampled_distances(real, [fake, fake + 1], draws)
+  np.testing.assert_allclose(got[0], list(picked(real, fake, draws, groups)), rtol=1e-9)
+  np.testing.assert_allclose(got[1], list(picked(real, fake + 1, draws, groups)), rtol=1e-9)
+  once = [resampling.Draws(np.ones((1, d.counts.shape[1]), int), d.members) for d in draws]
+  want = kernel.kernel_distance(real, fake)
+  assert kernel.resampled_distances(real, [fake], once)[0, 0] == pytest.approx(want)
+
+
+def test_a_clip_drawn_twice_does_not_raise_a_resampled_kernel_distance():
+  rng = np.random.default_rng(6)
+  real, fake = rng.normal(size=(30, 4)), rng.normal(size=(30, 4)) + 0.3
+  draws = resampling.draw([np.arange(30)] * 2, 2000, 0)
+  (fair,) = kernel.resampled_distances(real, [fake], draws)
+  few = [resampling.Draws(d.counts[:200], d.members) for d in draws]
+  raised = resampling.each(lambda p: kernel.kernel_distance(real[p[0]], fake[p[1]]), few)
+  value, error = kernel.kernel_distance(real, fake), fair.std() / np.sqrt(2000)
+  assert abs(fair.mean() - value) < 4 * error and raised.mean() - value > 20 * error
+
+
+def test_one_sample_alone_is_no_pair():
+  draws = [resampling.Draws(np.array([[2, 0], [1, 1]]), np.arange(2))] * 2
+  (found,) = kernel.resampled_distances(np.eye(2), [np.eye(2)], draws)
+  assert np.isnan(found[0]) and np.isfinite(found[1])
+
+
+def gaussian_mmd(a, b, shift, spread):
+  """MMD^2 of N(0, 1) and N(shift, spread^2) under the scale and the width that samples give."""
+  pooled = np.concatenate([a, b])
+  scale = pooled.std(axis=0)
+  width = np.median(distance.pdist(pooled / scale, 'sqeuclidean'))
+
+  def mean_kernel(gap, variance):  # E exp(-|x - y|^2 / width), x - y ~ N(gap, variance)
+    wide = width + 2 * variance / scale**2
+    return np.prod(np.exp(-((gap / scale) ** 2) / wide) * np.sqrt(width / wide))
+
+  return mean_kernel(0, 2) + mean_kernel(0, 2 * spread**2) - 2 * mean_kernel(shift, 1 + spread**2)
+
+
+@pytest.mark.parametrize(
+  ('n', 'm', 'dimensions', 'shift', 'spread'),
+  [
+    (64, 64, 1, 0.0, 1.0),
+    (64, 64, 1, 0.5, 1.0),  # where a deviation estimated at the statistic covers 81%
+    (64, 64, 4, 0.25, 1.0),
+    (64, 64, 32, 0.5, 1.0),
+    (64, 64, 4, 0.0, 1.5),
+    (64, 128, 4, 0.5, 1.0),
+    (256, 256, 4, 0.25, 1.0),
+  ],
+)
+def test_the_upper_bound_holds_in_nineteen_of_twenty_cases(n, m, dimensions, shift, spread):
+  rng, rounds = np.random.default_rng(0), 150
+  gap = shift * np.eye(dimensions)[0]
+  covered, room, found = 0, [], []
+  for i in range(rounds):
+    a, b = rng.normal(size=(n, dimensions)), spread * rng.normal(size=(m, dimensions)) + gap
+    test, want = kernel.two_sample_test(a, b, 40, i), gaussian_mmd(a, b, gap, spread)
+    covered += want <= test.upper
+    room.append(test.upper - want)
+    found.append(test.statistic)
+  assert covered / rounds >= 0.93
+  assert np.mean(room) < 5 * np.std(found)  # and it is no more than a bound has to be
+
+
+def test_few_clips_do_not_pass_for_equal_laws():
+  """However lucky they are: at N = 32 the statistic is often far below 0."""
+  rng, lucky = np.random.default_rng(9), 0
+  a, b = rng.normal(size=(2, 512, 16))
+  many = kernel.two_sample_test(a, b, 100)
+  for _ in range(20):
+    pick = rng.permutation(512)[:32]
+    few = kernel.two_sample_test(a[pick], b[pick], 100)
+    assert few.upper > 8 * many.upper > 0
+    lucky += few.statistic < -4 * many.upper
+  assert lucky
+
+
+@pytest.mark.parametrize('samples', [np.ones((5, 3)), np.arange(2.0)[:, None]])
+def test_the_upper_bound_of_samples_that_are_alike(samples):
+  same = kernel.two_sample_test(samples, samples, 20)
+  assert same.p_value == 1.0 and np.isfinite(same.upper) and same.upper >= 0

@@ -73,3 +73,25 @@ def test_curve_draws_distinct_clips():
 def test_too_few_clips_for_a_curve():
   with pytest.raises(ValueError, match='more than 2 clips'):
     resampling.curve(lambda picks: 0.0, 2, 2, 0)
+
+
+def test_draws_count_and_pick_whole_groups():
+  groups = [np.array([7, 3, 7, 5]), np.arange(3)]
+  draws = resampling.draw(groups, 50, 0)
+  for one, of in zip(draws, groups):
+    assert (one.counts.sum(axis=1) == one.counts.shape[1]).all()  # as many groups as there are
+    for weights, picks in zip(one.weights(), one.picks()):
+      np.testing.assert_array_equal(np.bincount(picks, minlength=len(of)), weights)
+      assert weights[of == 7].max(initial=0) == weights[of == 7].min(initial=9**9) or 7 not in of
+  assert draws[0].counts.std() > 0.5
+  again = resampling.draw(groups, 50, 0)
+  assert all((a.counts == b.counts).all() for a, b in zip(draws, again))
+
+
+def test_a_difference_is_of_the_same_resamplings():
+  x = np.random.default_rng(6).normal(size=50)
+  scores = lambda draws: np.stack(
+    [resampling.each(lambda p, c=c: x[p[0]].mean() + c, draws) for c in (3, 1)]
+  )
+  found = resampling.bootstrap_difference(scores, [np.arange(50)], 2.0, 30, 0)
+  np.testing.assert_allclose(found, (2.0, 2.0, 2.0, 0.0), atol=1e-12)

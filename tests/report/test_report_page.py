@@ -199,6 +199,16 @@ def test_results_without_values_are_shown_as_missing(workdir, results):
   assert 'Score against tau' not in found.headings
 
 
+def test_the_test_of_drafts_shows_its_bound_where_it_has_one(workdir, results):
+  row = {'tau': 0.3, 'method': 'gan', 'statistic': 0.0123, 'p_value': 0.25}
+  later = row | {'method': 'hybrid', 'upper': 0.04567}
+  results['curves']['truncation'] = [row, later]
+  (workdir / 'results.json').write_text(json.dumps(results))
+  found = built(workdir)
+  assert 'Is the draft right down to tau?' in found.headings and found.balanced
+  assert '0.0123 (p 0.250)' in found.text and '0.0123 ≤ 0.0457 (p 0.250)' in found.text
+
+
 def test_text_from_the_workdir_cannot_become_markup(workdir, results):
   evil = '<img src=x onerror="alert(1)">\'"&$_{$</script><script>alert(2)</script></pre>'
   folder = evil.replace('/', '|')
