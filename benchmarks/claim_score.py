@@ -9,7 +9,7 @@ import claim_plan as plan
 import numpy as np
 
 import input_pipeline
-from hgdt_jax import run, trained
+from hgdt_jax import results, run, trained
 from hgdt_jax.metrics import measures, networks, rivals
 
 MEASURES = ('clip_i3d', 'clip_random_conv3d', 'motion', 'acd_colour')
@@ -37,6 +37,22 @@ def score(workdir: pathlib.Path, name: str, weights: str | None) -> None:
       for sigma in BLURS:
         blurred = lambda cell=cell, some=some, s=sigma: rivals.blurred(draw(model, cell, some), s)
         keep(f'rival.draft_blurred_{sigma}', blurred)
+  path = cells / f'{workdir.name}.laws'
+  if 'gan' in model.cfg.stages and not path.exists():
+    some = {key: rows[: -(-len(label) // 2)] for key, rows in held_out.items()}
+    path.write_text(json.dumps(_laws(model, some)))
+
+
+def _laws(model, clips):
+  """Whether what the refiner starts from follows the law it was trained on, at tau: by test."""
+  tau = model.cfg.hybrid.tau
+  (alone,) = results.truncation(model, clips, [tau], ['draft'])
+  found = {'clips alone': {key: alone[key] for key in ('statistic', 'p_value', 'upper')}}
+  if model.cfg.bridges:
+    for latents in ('gan', 'bridge'):
+      test = results.pairs(model, clips, tau, f'draft_video_{latents}')
+      found[f'clips and latents of {latents}'] = test._asdict()
+  return found
 
 
 def clock(workdir: pathlib.Path, name: str, repeats: int = 3) -> None:

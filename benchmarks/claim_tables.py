@@ -169,6 +169,10 @@ def _set(out, name, found):
     rows = {c.name: c.method for c in plan.cells(run)}
     if any(row in found[s]['rows'] for s in seeds for row in rows):
       text += [f'\n### {title}\n', _table(found, rows, shown, {})]
+  text += [
+    '\n### The law of what the refiner starts from, and of the pair\n',
+    _laws(out, name, seeds),
+  ]
   text += ['\n### One part at a time: the first row less the second\n', _pairs(found)]
   text += ['\n### The smallest difference that could be told apart\n', _smallest(found)]
   return text
@@ -240,6 +244,20 @@ def _pairs(found):
       line.append(' · '.join(shown))
     lines.append(line)
   return 'Bold: the interval of that seed does not hold 0.\n\n' + _markdown(lines)
+
+
+def _laws(out, name, seeds):
+  lines = [['run', 'test of', 'MMD² (95% bound), each seed', 'p']]
+  paths = {p.stem for s in seeds for p in (out / name / f'seed{s}' / 'cells').glob('*.laws')}
+  for run in sorted(paths):
+    found = [out / name / f'seed{s}' / 'cells' / f'{run}.laws' for s in seeds]
+    found = [json.loads(path.read_text()) for path in found if path.exists()]
+    for what in found[0]:
+      values = ' · '.join(f'{f[what]["statistic"]:.4f} ({f[what]["upper"]:.4f})' for f in found)
+      lines.append(
+        [f'`{run}`', what, values, ' · '.join(f'{f[what]["p_value"]:.3f}' for f in found)]
+      )
+  return _markdown(lines)
 
 
 def _smallest(found):
