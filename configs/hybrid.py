@@ -71,9 +71,10 @@ def bench(config):
   config.checkpoint.update(every=10_000)
   config.critic.update(frames=4)
   config.denoiser.update(time_attention=16)
-  config.diffusion.update(steps=2500)
-  config.aligner.update(steps=800)
-  config.joint.update(steps=400, refiner_rows=2)
+  config.gan.update(steps=2000)
+  config.diffusion.update(steps=2000)
+  config.aligner.update(steps=600)
+  config.joint.update(steps=300, refiner_rows=2)
   config.evaluation.update(
     clips=2048, batch=128, checks=0, metrics=('fvd', 'kvd', 'sliced_wasserstein', 'recall')
   )
