@@ -39,6 +39,21 @@ def test_a_worse_method_is_told_apart_and_an_equal_one_is_not(name, monkeypatch)
   assert exact.low == exact.value == exact.high == 0.0
 
 
+@pytest.mark.parametrize('name', ['frechet_random_conv3d', 'kernel_random_conv3d'])
+@pytest.mark.parametrize(('shift', 'wider'), [(0.5, 1.0), (0.0, 1.5)])
+def test_the_deviation_is_that_of_fresh_sets_that_are_paired(name, shift, wider):
+  """Equally good methods, each off in its own direction, whose clips are 0.9 alike."""
+  rng, found = np.random.default_rng(8), []
+  for seed in range(100):
+    real, code, rest = rng.normal(size=(3, 64, 4))
+    first, second = code + shift * np.eye(4)[0], 0.9 * code + np.sqrt(0.19) * rest
+    second += shift * np.eye(4)[1]
+    found.append(paired.difference(name, real, first, second, count=60, seed=seed))
+  deviation = np.std([one.value for one in found])
+  assert np.mean([one.deviation for one in found]) == pytest.approx(wider * deviation, rel=0.2)
+  assert np.mean([one.low <= 0 <= one.high for one in found]) > 0.88
+
+
 def test_files_are_resampled_whole():
   rng = np.random.default_rng(2)
   real = rng.normal(size=(60, 3))
