@@ -26,6 +26,7 @@ from absl import app, flags
 _OUT = flags.DEFINE_string('out', 'runs/claim', 'Everything is written here; resumed from.')
 _SETS = flags.DEFINE_list('sets', ['bench'], f'Of {", ".join(plan.SETS)}.')
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Of data, weights and samples.')
+_OTHERS = flags.DEFINE_list('others', [], 'Seeds of runs beside the main ones; all if empty.')
 _RUNS = flags.DEFINE_list('runs', [], 'Of claim_plan.RUNS; those the tables need if empty.')
 _DATA = flags.DEFINE_string('weizmann', '', 'Folder of the real set.')
 _WEIGHTS = flags.DEFINE_string('weights', '', "Folder of I3D's weights; the package's if empty.")
@@ -41,7 +42,7 @@ def main(_):
   if _JOB.value:
     kind, *what = _JOB.value.split('/')
     return JOBS[kind](out, *what)
-  graph = jobs(_SETS.value, _SEEDS.value, plan.closure(_RUNS.value or plan.RUNS))
+  graph = jobs(_SETS.value, _SEEDS.value, _OTHERS.value, plan.closure(_RUNS.value or plan.RUNS))
   order = ('cost', 'train', 'score', 'time', 'tables')
   last = order.index(_UNTIL.value)
   graph = {job: needs for job, needs in graph.items() if order.index(job.split('/')[0]) <= last}
@@ -58,7 +59,7 @@ def main(_):
   return None
 
 
-def jobs(sets, seeds, wanted):
+def jobs(sets, seeds, others, wanted):
   """Every job, and those it needs: what is timed comes before all training, or after it."""
   graph = {}
   for name in sets:
@@ -66,17 +67,22 @@ def jobs(sets, seeds, wanted):
     for run in timed:
       graph |= {f'cost/{name}/{plan.cost_key(name, run, s)}': [] for s in plan.RUNS[run].stages}
   costs = list(graph)
-  for name, seed in itertools.product(sets, seeds):
-    job = lambda kind, run, of=f'{name}/{seed}': f'{kind}/{of}/{run}'
-    for run in wanted:
-      takes = [job('train', other) for other in plan.RUNS[run].takes.values()]
-      graph[job('train', run)] = costs + takes
-    for run in wanted:
-      if plan.cells(run):
-        graph[job('score', run)] = [job('train', run)]
+  main = plan.closure(plan.MAIN)
+  todo = [
+    (f'{name}/{seed}', run)
+    for run in sorted(wanted, key=lambda run: run not in main)
+    for name, seed in itertools.product(sets, seeds)
+    if run in main or seed in (others or seeds)
+  ]
+  for of, run in todo:
+    takes = [f'train/{of}/{other}' for other in plan.RUNS[run].takes.values()]
+    graph[f'train/{of}/{run}'] = costs + takes
+  for of, run in todo:
+    if plan.cells(run):
+      graph[f'score/{of}/{run}'] = [f'train/{of}/{run}']
   scored = [job for job in graph if job.startswith('score')]
   for name in sets:
-    for run in plan.TIMED & set(wanted):
+    for run in set(plan.MAIN) & set(wanted):
       graph[f'time/{name}/{seeds[0]}/{run}'] = scored
   return graph
 

@@ -10,7 +10,7 @@ from hgdt_jax import methods
 SETS = {'bench': 'bench', 'weizmann': 'small'}  # their presets
 # Steps of the grids' cells: of one start all take as many, whatever else they differ in.
 DRAFT_STEPS, NOISE_STEPS = 3, 4
-TIMED = {'hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal'}  # runs
+MAIN = ('hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal')  # of the first table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +78,13 @@ RUNS = {
   # Other aligners, in the paper's setting.
   'paper_both': _paper(denoiser__aligner_direction='both'),
   'paper_matched': _paper(denoiser__aligner_flow='matched'),
-  'paper_matched_both': _paper(
-    denoiser__aligner_flow='matched', denoiser__aligner_direction='both'
-  ),
+  # Other ways to train it.
+  'paper_plain': _paper(aligner__consistency_weight=0.0),
+  'paper_longer': _paper(aligner__steps=1800),
+  'paper_whole': _paper(aligner__denoiser_learning_rate=3e-4),
+  # What joint gives the draft, and what it gives the refiner.
+  'paper_joint': Run('paper', ALL, {'joint.refiner_rows': 0}, _FRAMES),
+  'hybrid_rests': Run('hybrid', ALL, {'joint.refiner_rows': 0}, _VIDEO),
   # Aligner and everything else at once, from the start: no stage diffusion.
   'at_once': Run(
     'hybrid',
@@ -124,6 +128,15 @@ class Cell:
   @property
   def name(self) -> str:
     return f'{self.run}.{self.method}.{self.steps}'
+
+
+LONG_FRAMES, LONG_CLIPS = 64, 512  # of the cells whose clips are drawn long as well
+LONG = (
+  Cell('hybrid', 'hybrid', 3, whole=True),
+  Cell('paper', 'hybrid', 3, whole=True),
+  Cell('gan_equal', 'gan', 0, whole=True),
+  Cell('diffusion_equal', 'diffusion', 4, whole=True),
+)
 
 
 def cells(run: str) -> list[Cell]:

@@ -1,5 +1,6 @@
 """The clips of a run's cells, what is measured of each, and strips to look at; for `claim.py`."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -37,10 +38,27 @@ def score(workdir: pathlib.Path, name: str, weights: str | None) -> None:
       for sigma in BLURS:
         blurred = lambda cell=cell, some=some, s=sigma: rivals.blurred(draw(model, cell, some), s)
         keep(f'rival.draft_blurred_{sigma}', blurred)
+    if cell in plan.LONG and name == 'bench':
+      _long(model, cell, label, workdir, keep)
   path = cells / f'{workdir.name}.laws'
   if 'gan' in model.cfg.stages and not path.exists():
     some = {key: rows[: -(-len(label) // 2)] for key, rows in held_out.items()}
     path.write_text(json.dumps(_laws(model, some)))
+
+
+def _long(model, cell, label, workdir, keep):
+  """The first and the last window of long clips, drawn and real."""
+  frames, some = plan.LONG_FRAMES, label[: plan.LONG_CLIPS]
+  if cell == plan.LONG[0]:
+    data = dataclasses.replace(model.cfg.data, frames=frames)
+    real = _clips(dataclasses.replace(model.cfg, data=data), workdir, 'test')['video']
+    _windows('real', real[: plan.LONG_CLIPS], model.cfg.data.frames, keep)
+  _windows(cell.name, draw(model, cell, some, frames), model.cfg.data.frames, keep)
+
+
+def _windows(row, video, frames, keep):
+  keep(f'long.{row}.first', lambda: video[:, :frames])
+  keep(f'long.{row}.last', lambda: video[:, -frames:])
 
 
 def _laws(model, clips):
@@ -71,13 +89,13 @@ def clock(workdir: pathlib.Path, name: str, repeats: int = 3) -> None:
   path.write_text(json.dumps({'batch': len(label), 'seconds_per_clip': found}))
 
 
-def draw(model, cell, label):
+def draw(model, cell, label, frames=0):
   """uint8 clips, one for each label; the last batch is filled up, so that nothing compiles anew."""
   size, tau, seed = model.cfg.evaluation.batch, model.cfg.hybrid.tau, model.cfg.seed
   drawn = []
   for first in range(0, len(label), size):
     rows = np.arange(first, first + size) % len(label)
-    options = {'first': first, 'steps': cell.steps, 'tau': tau}
+    options = {'first': first, 'steps': cell.steps, 'tau': tau, 'frames': frames}
     drawn.append(model.draw(cell.method, label[rows], seed, **options))
   return np.concatenate(drawn)[: len(label)]
 

@@ -48,7 +48,9 @@ def _do(job):
 
 def _row(cells, row):
   """Facts and scores of a row: `{metric: [value, low, high]}`, or `[value]` without an interval."""
-  real, rows = _load(cells, 'real'), _load(cells, row)
+  window = f'long.real.{row.rpartition(".")[2]}'  # long clips are compared with long ones
+  reference = window if row.startswith('long.') else 'real'
+  real, rows = _load(cells, reference), _load(cells, row)
   scores = {}
   for metric in _metrics(rows):
     one = table.find(metric)
@@ -58,7 +60,7 @@ def _row(cells, row):
     except ValueError:
       continue
     scores[metric] = [value]
-    if metric in RESAMPLED and row != 'real':
+    if metric in RESAMPLED and row != reference:
       draws = resampling.draw([real['groups'], rows['groups']], RESAMPLED[metric], seed=0)
       resampled = one.resample(theirs, [mine], draws)[0]
       scores[metric] += resampling.centred_interval(resampled, value)

@@ -47,10 +47,14 @@ TRIED = {  # other runs
   'paper_no_aligner': 'paper, no aligner trained, its seconds given to diffusion',
   'paper_both': 'paper, aligner in both directions of time',
   'paper_matched': 'paper, flow by a soft argmax of correlations',
-  'paper_matched_both': 'paper, both of these',
+  'paper_plain': 'paper, without the loss of warp consistency',
+  'paper_longer': 'paper, the aligner trained three times as long',
+  'paper_whole': 'paper, the per-frame U-Net trained on beside the aligner, at a low rate',
+  'paper_joint': 'paper, then joint for the GAN alone',
   'paper_noised': 'paper, the bridge reads the noisy clip: exact',
   'hybrid_no_aligner': 'full, no aligner trained, its seconds given to diffusion',
   'hybrid_no_joint': 'full, no joint, its seconds given to the aligner',
+  'hybrid_rests': 'full, joint for the GAN alone',
   'hybrid_no_latents': 'full, no bridge, no latents',
   'hybrid_noised': 'full, the bridge reads the noisy clip: exact',
   'at_once': 'aligner and temporal layers at once, from the start',
@@ -169,6 +173,14 @@ def _set(out, name, found):
     rows = {c.name: c.method for c in plan.cells(run)}
     if any(row in found[s]['rows'] for s in seeds for row in rows):
       text += [f'\n### {title}\n', _table(found, rows, shown, {})]
+  rows = {
+    f'long.{row}.{window}': f'{label}, {window} 16 frames'
+    for row, label in {'real': 'real', **{c.name: f'`{c.name}`' for c in plan.LONG}}.items()
+    for window in ('first', 'last')
+  }
+  if any(row in found[s]['rows'] for s in seeds for row in rows):
+    said = f'Clips of {plan.LONG_FRAMES} frames, each window against the same of real clips.\n\n'
+    text += ['\n### Long clips\n', said + _table(found, rows, shown, {})]
   text += [
     '\n### The law of what the refiner starts from, and of the pair\n',
     _laws(out, name, seeds),
