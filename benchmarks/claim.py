@@ -63,7 +63,8 @@ def jobs(sets, seeds, others, wanted):
   """Every job, and those it needs: what is timed comes before all training, or after it."""
   graph = {}
   for name in sets:
-    timed = wanted + [plan.RUNS[run].fills[1] for run in wanted if plan.RUNS[run].fills]
+    timed = [run for run in wanted if run in plan.MAIN or plan.RUNS[run].fills]
+    timed += [plan.RUNS[run].fills[1] for run in timed if plan.RUNS[run].fills]
     for run in timed:
       graph |= {f'cost/{name}/{plan.cost_key(name, run, s)}': [] for s in plan.RUNS[run].stages}
   costs = list(graph)

@@ -11,7 +11,7 @@ from typing import Annotated
 from hgdt_jax import augment, guards
 from hgdt_jax.diffusion import noise, parameterization, samplers, schedules, spacing, training
 from hgdt_jax.losses import adversarial
-from hgdt_jax.metrics import random_features, table
+from hgdt_jax.metrics import drift, random_features, table
 from hgdt_jax.models import aligner, generator, layers
 from hgdt_jax.schema import Between, Inside, Length, OneOf, build
 from input_pipeline import SOURCES
@@ -293,6 +293,9 @@ class Config:
   def problems(self):
     yield from self._stage_problems()
     yield from self._size_problems()
+    for name in self.evaluation.metrics:
+      if table.METRICS[name].measure == drift.NAME and self.data.source != 'synthetic':
+        yield f'evaluation.metrics: {name} is read by a probe of the synthetic source alone'
     if self.hybrid.tau == AUTO and 'gan' not in self.stages:
       yield f'hybrid.tau={AUTO}: is chosen by the drafts of stage gan; add it to stages'
     if self.hybrid.tau == AUTO and not self.evaluation.taus:

@@ -16,6 +16,8 @@ _SPEED = (1 / 32, 2.5 / 32)  # per frame: 1 to 2.5 pixels at 32x32
 _OCCLUDED = 0.25  # share of clips in which something passes in front
 _HALF_PIXEL = 0.5  # half the width of an anti-aliased edge, in pixels
 _FOOTPRINT = _HALF_PIXEL + math.sqrt(2)  # no pixel that bilinear sampling reads lies on an edge
+_REACH = 1.25  # every outline lies within so many radii of its centre
+_SAMPLES = 40  # points a side at which the truth of a shape is averaged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,30 @@ class Scene:
     return gain.astype(points.dtype) + tilt
 
 
+@dataclasses.dataclass(frozen=True)
+class Truth:
+  """What is known of a scene's main object, layer 0, in each of T frames. Arrays are float64.
+
+  Attributes:
+    shape: of `CLASSES`.
+    centre: `[T, 2]`, (x, y), shares of the frame's side.
+    radius: `[T]`, the length of one unit of the shape, a share of the side.
+    angle: `[T]`, radians, not wrapped.
+    colour: `[T, C]` in [0, 1]: the mean over the whole shape of what is painted, texture and light
+      with it, as if nothing were in front.
+    occluded: whether the scene has an occluder at all.
+    covered: `[T]` in [0, 1]: the share of the shape's area that lies behind an occluder.
+  """
+
+  shape: str
+  centre: np.ndarray
+  radius: np.ndarray
+  angle: np.ndarray
+  colour: np.ndarray
+  occluded: bool
+  covered: np.ndarray
+
+
 class Synthetic:
   """Random access to `count` clips; clip i depends on (seed, split, i) alone.
 
@@ -129,6 +155,10 @@ class Synthetic:
   def flow(self, i):
     """Exact backward flow of clip i; see `backward_flow`."""
     return backward_flow(self.scene(range(self.count)[i]), self.frames, self.size)
+
+  def truth(self, i):
+    """The `Truth` of clip i's main object."""
+    return truth(self.scene(range(self.count)[i]), self.frames)
 
   @property
   def fingerprint(self):
@@ -201,6 +231,29 @@ def backward_flow(scene, frames, size):
   pixel = origin * size - 0.5
   clear &= ((pixel >= 0) & (pixel <= size - 1)).all(0)
   return np.moveaxis((origin - points) * size, 0, -1).astype(np.float32), clear
+
+
+def truth(scene, frames):
+  """The `Truth` of a scene's main object in `frames` frames, at any size it is drawn at."""
+  t, (main, *others) = np.arange(frames), scene.layers
+  centre, radius, angle = main.pose(t)
+  u = _REACH * (2 * _grid(_SAMPLES).astype(np.float64) - 1)
+  inside = _OUTLINES[main.shape](u)[0] < 0  # [S, S]
+  points = main.to_frame(u, t)  # [2, T, S, S]
+  light = (main.paint(u) * scene.light(points, t))[:, inside]
+  colour = [np.clip(c * light, 0, 1).mean(-1) for c in main.colour]  # clipped as `render` does
+  hidden = np.zeros(points.shape[1:], bool)
+  for layer in others:
+    hidden |= layer.distance(layer.to_shape(points, t), t, 1) < 0
+  return Truth(
+    shape=main.shape,
+    centre=centre[:, :, 0, 0].T,
+    radius=radius[:, 0, 0],
+    angle=angle[:, 0, 0],
+    colour=np.stack(colour, axis=-1),
+    occluded=bool(others),
+    covered=hidden[:, inside].mean(-1),
+  )
 
 
 def _draw_object(rng, shape, channels):

@@ -24,6 +24,12 @@ def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
   assert _build(tiny_dict, 'denoiser.multipliers', [1, 2]).denoiser.multipliers == (1, 2)
 
 
+def test_the_probe_is_refused_for_clips_that_it_cannot_read(tiny_dict):
+  assert _build(tiny_dict, 'evaluation.metrics', ('drift_shape', 'acd_colour'))
+  with pytest.raises(ValueError, match=r'evaluation\.metrics: drift_shape is read by a probe of'):
+    _build(tiny_dict, 'data.source', 'folder')
+
+
 @pytest.mark.parametrize(
   ('path', 'value', 'says'),
   [

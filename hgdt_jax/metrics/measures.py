@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hgdt_jax.metrics import content, image, random_features, temporal
+from hgdt_jax.metrics import content, drift, image, probe, random_features, temporal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ def make(name: str, load: Callable[[str], Any]) -> Measure:
   if name in _PIXELS:
     return _PIXELS[name]
   build, network = _NETWORKS[name]
-  return build(random_features.network() if network == random_features.NAME else load(network))
+  return build(_OWN[network]() if network in _OWN else load(network))
 
 
 def is_paired(name: str) -> bool:
@@ -52,6 +52,10 @@ def _frame_features(network):
 def _frame_distances(network):
   rows = lambda real, fake: _per_frame(network.distance, real, fake)
   return Measure(rows, _facts(network), paired=True)
+
+
+def _drift(network):
+  return Measure(lambda clips: drift.measure(clips, probe.read(clips))[:, None], _facts(network))
 
 
 def _identity(network):
@@ -90,9 +94,14 @@ def _estimated_warping_error(clip):
   return temporal.warping_error(clip, *temporal.estimate_flow(clip))
 
 
+_OWN = {  # those that need no weights but what lies in the package
+  random_features.NAME: random_features.network,
+  probe.NAME: probe.network,
+}
 _NETWORKS = {  # name: (builder, network)
   'clip_i3d': (_clip_features, 'i3d'),
   'clip_random_conv3d': (_clip_features, random_features.NAME),
+  drift.NAME: (_drift, probe.NAME),
   'frame_inception': (_frame_features, 'inception'),
   'frame_inception_logits': (_frame_features, 'inception_logits'),
   'lpips_alex': (_frame_distances, 'lpips_alex'),

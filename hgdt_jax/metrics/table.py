@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from hgdt_jax.metrics import frechet, inception_score, kernel, manifold, resampling, sliced
+from hgdt_jax.metrics import (
+  drift,
+  frechet,
+  inception_score,
+  kernel,
+  manifold,
+  resampling,
+  sliced,
+)
 from hgdt_jax.metrics.resampling import Draws
 
 
@@ -137,6 +145,18 @@ def _mean(measure, better):
   return Metric(measure, lambda _, fake: finite_mean(fake), better)
 
 
+def _drift(column, better):
+  """The mean of one column of what the probe measures; all of them come of one pass over clips."""
+  k = drift.COLUMNS.index(column)
+  return Metric(
+    drift.NAME,
+    lambda _, fake: finite_mean(fake[:, k]),
+    better,
+    limits=(0.0, math.inf),
+    facts={'definition': drift.DEFINITIONS[column]},
+  )
+
+
 def finite_mean(rows: np.ndarray) -> float:
   """Mean of the finite rows; inf where all are (equal images).
 
@@ -183,6 +203,14 @@ METRICS = {
   'acd': _mean('acd', 'lower'),
   'acd_i': _mean('acd_i', 'lower'),
   'acd_colour': _mean('acd_colour', 'lower'),
+  'drift_shape': _drift('shape', 'lower'),
+  'drift_scale': _drift('scale', 'lower'),
+  'drift_scale_slow': _drift('scale_slow', 'near real'),
+  'drift_colour': _drift('colour', 'lower'),
+  'drift_colour_slow': _drift('colour_slow', 'near real'),
+  'flicker_background': _drift('background', 'lower'),
+  'motion_object': _drift('motion', 'near real'),
+  'jitter_object': _drift('jitter', 'near real'),
   'warping_error': _mean('warping_error', 'lower'),
   'temporal_flickering': _mean('flickering', 'higher'),
   'temporal_profile_consistency': _mean('profile', 'higher'),

@@ -65,6 +65,7 @@ MOTION_RATIO = Metric(
 )
 
 _RANDOM = 'the features of a fixed random 3D convolution network: compare within this page only.'
+_PROBED = 'Read by a small network, of the synthetic source only.'
 _PAIRS = (
   'held-out clips, noised to tau and refined without latents of the clean clip, against themselves.'
 )
@@ -153,6 +154,59 @@ METRICS = (
     'lower',
     'How much the mean colour changes through a clip.',
     consistency=True,
+  ),
+  Metric(
+    'drift_shape',
+    'drift of shape',
+    'lower',
+    f"How much the object's class changes within a clip; 0.5 is another halfway. {_PROBED}",
+    consistency=True,
+  ),
+  Metric(
+    'drift_scale',
+    'drift of scale',
+    'lower',
+    f"How much the object's size changes from frame to frame, as a share. {_PROBED}",
+    consistency=True,
+  ),
+  Metric(
+    'drift_scale_slow',
+    'drift of scale, slow',
+    '',
+    f'The same, from the first to the last quarter of a clip. Near real is best. {_PROBED}',
+  ),
+  Metric(
+    'drift_colour',
+    'drift of colour',
+    'lower',
+    f"How much the object's colour, in [0, 1], changes from frame to frame. {_PROBED}",
+    consistency=True,
+  ),
+  Metric(
+    'drift_colour_slow',
+    'drift of colour, slow',
+    '',
+    f'The same, from the first to the last quarter of a clip. Near real is best. {_PROBED}',
+  ),
+  Metric(
+    'flicker_background',
+    'flicker of background',
+    'lower',
+    'How much the still background changes from frame to frame, in grey levels of 0 to 255, most '
+    f'pixels of it, away from the object. {_PROBED}',
+    consistency=True,
+  ),
+  Metric(
+    'motion_object',
+    'motion of object',
+    '',
+    f"How far the object's centre goes in a frame, in pixels. Near real is best. {_PROBED}",
+  ),
+  Metric(
+    'jitter_object',
+    'jitter of object',
+    '',
+    f'How much that motion changes from frame to frame, in pixels. Near real is best. {_PROBED}',
   ),
   Metric(
     'psnr',

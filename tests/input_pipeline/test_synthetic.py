@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from input_pipeline import synthetic
-from input_pipeline.synthetic import Layer, Scene, Synthetic, backward_flow, render
+from input_pipeline.synthetic import CLASSES, Layer, Scene, Synthetic, backward_flow, render
 
 SHAPE = Layer(
   shape='square', radius=0.25, centre=(0.45, 0.5), contrast=0.1, waves=(0.8, 0.6), phase=0.3
@@ -161,3 +161,46 @@ def test_wrong_arguments_are_named(change, word):
   arguments = {'frames': 4, 'size': 16, 'count': 4, 'seed': 0, 'split': 'train'} | change
   with pytest.raises(ValueError, match=word):
     Synthetic(**arguments)
+
+
+def test_truth_is_what_is_drawn():
+  """Of every class: the mass of the pixels lies at the centre, and its colour is that painted."""
+  source, size, seen = Synthetic(4, 256, 80, seed=3, split='train'), 256, set()
+  for i in range(80):
+    scene, known = source.scene(i), source.truth(i)
+    if known.centre.min() < 0.3 or known.centre.max() > 0.7:
+      continue  # the frame may cut it
+    layer = scene.layers[0]
+    video = render(dataclasses.replace(scene, layers=(layer,)), 4, size) / 255
+    t, points = np.arange(4), synthetic._grid(size)
+    mass = layer.distance(layer.to_shape(points, t), t, size) < -1  # beside its edges
+    places = np.stack([points[:, 0][:, m].mean(-1) for m in mass])
+    np.testing.assert_allclose(places, known.centre, atol=2e-3)
+    colours = np.stack([v[m].mean(0) for v, m in zip(video, mass)])
+    np.testing.assert_allclose(colours, known.colour, atol=5e-3)
+    assert known.shape == CLASSES[i % 4]
+    seen.add(known.shape)
+  assert seen == set(CLASSES)
+
+
+def test_truth_of_motion_size_and_what_covers_it():
+  layer = dataclasses.replace(SHAPE, velocity=(0.01, -0.02), spin=0.1, zoom=0.1)
+  bar = Layer(shape='bar', radius=0.06, centre=(0.45, 0.5), colour=(0.4, 0.4, 0.4))
+  known = synthetic.truth(Scene((layer,)), 7)
+  np.testing.assert_allclose(np.diff(known.centre, axis=0), [[0.01, -0.02]] * 6)
+  np.testing.assert_allclose(known.radius[6], 0.25 * 1.1)
+  np.testing.assert_allclose(np.diff(known.angle), 0.1)
+  assert not known.occluded and not known.covered.any()
+  covered = synthetic.truth(Scene((layer, bar)), 7)
+  np.testing.assert_array_equal(covered.colour, known.colour)
+  side = 2 * 0.85 * 0.25  # of the square
+  assert covered.occluded and covered.covered[0] == pytest.approx(0.12 / side, rel=0.05)
+
+
+def test_truth_of_a_clip_is_that_of_its_scene():
+  source = Synthetic(5, 16, 8, seed=1, split='test', channels=1)
+  known = source.truth(-1)
+  assert known.centre.shape == (5, 2) and known.colour.shape == (5, 1)
+  assert known.occluded == (len(source.scene(7).layers) > 1)
+  for one, other in zip(dataclasses.astuple(known), dataclasses.astuple(source.truth(7))):
+    np.testing.assert_array_equal(one, other)
