@@ -125,7 +125,7 @@ class Trained:
     not, a line says so. Nothing is changed on disk.
 
     Args:
-      method: restore only what it draws with; '' for what any method does.
+      method: restore only what it draws with; '' for what any method does, those of the grid too.
 
     Raises:
       FileNotFoundError: no config.json.
@@ -137,7 +137,8 @@ class Trained:
     workdirs.refuse_stale(cfg, workdir)
     done = {stage: {} for stage in cfg.stages if workdirs.is_done(cfg, workdir, stage)}
     found = cls(cfg, done, mesh)
-    methods = (method,) if method else found.methods
+    every = {**ways.METHODS, **ways.GRID}
+    methods = (method,) if method else [name for name in every if not found._lacks(every[name])]
     wanted = {
       (stage, name) for m in methods for name, stage in found._sources(ways.find(m)).items()
     }
