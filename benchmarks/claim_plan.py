@@ -39,10 +39,13 @@ _FRAMES = {'gan': 'gan', 'diffusion': 'frames'}
 _VIDEO = {'gan': 'gan', 'diffusion': 'video'}
 
 
-def _paper(**changes):
-  """The paper's own order with something of the aligner changed."""
+def _paper(takes=None, **changes):
+  """The paper's own order with something of the aligner changed.
+
+  Another aligner is another denoiser from the start, so it takes no stage `diffusion` over.
+  """
   given = {name.replace('__', '.'): value for name, value in changes.items()}
-  return Run('paper', ALIGNED, given, _FRAMES)
+  return Run('paper', ALIGNED, given, takes or _FRAMES)
 
 
 RUNS = {
@@ -76,8 +79,8 @@ RUNS = {
   'paper_noised': _paper(aligner__latents='noised'),
   'hybrid_noised': Run('hybrid', ALL, {'aligner.latents': 'noised'}, _VIDEO),
   # Other aligners, in the paper's setting.
-  'paper_both': _paper(denoiser__aligner_direction='both'),
-  'paper_matched': _paper(denoiser__aligner_flow='matched'),
+  'paper_both': _paper({'gan': 'gan'}, denoiser__aligner_direction='both'),
+  'paper_matched': _paper({'gan': 'gan'}, denoiser__aligner_flow='matched'),
   # Other ways to train it.
   'paper_plain': _paper(aligner__consistency_weight=0.0),
   'paper_longer': _paper(aligner__steps=1800),
@@ -253,8 +256,6 @@ def cost_key(name: str, run: str, stage: str) -> str:
   """What a step's seconds depend on, of all that runs differ in."""
   config = recipe(name, run)
   parts = [stage]
-  if stage != 'gan':
-    parts.append('frames' if config.diffusion.frames_share == 1 else 'video')
   if stage in ('aligner', 'joint'):
     aligned = 'aligner' in config.stages
     parts.append(config.aligner.latents if aligned else 'unaligned')

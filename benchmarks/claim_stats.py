@@ -17,7 +17,8 @@ DRIFTS = (
 )
 ALWAYS = (*OF_SETS, 'motion_ratio', 'acd_colour')
 RESAMPLED = {'kvd': 300, 'sliced_wasserstein': 30, 'fvd': 60}  # others of sets have no interval
-DIFFER = {'kvd': 300, 'fvd': 60}
+BIASED = ('fvd', 'sliced_wasserstein', 'recall', 'coverage', 'frechet_random_conv3d')
+DIFFER = {'kvd': 300, 'fvd': 60, 'frechet_random_conv3d': 60}
 
 
 def stats(out: pathlib.Path, name: str, seeds) -> dict:
@@ -25,29 +26,35 @@ def stats(out: pathlib.Path, name: str, seeds) -> dict:
   jobs = []
   for seed in seeds:
     cells = out / name / f'seed{seed}' / 'cells'
-    rows = sorted(p.stem for p in cells.glob('*.npz') if p.with_suffix('.json').exists())
-    jobs += [(_row, cells, row) for row in rows]
-    jobs += [(_pair, cells, pair) for pair in plan.pairs(rows)]
-    jobs += [(_smallest, cells, 'smallest')] if 'real' in rows else []
+    rows = sorted(p.stem for p in cells.glob('*.npz') if p.with_name(p.stem + '.json').exists())
+    least = min(_count(cells, row) for row in rows if not row.startswith('long.'))
+    jobs += [(_row, cells, row, least) for row in rows]
+    jobs += [(_pair, cells, pair, least) for pair in plan.pairs(rows)]
+    jobs += [(_smallest, cells, 'smallest', least)] if 'hybrid.hybrid.3' in rows else []
   with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
     found = list(pool.map(_do, jobs))
-  result = {str(seed): {'rows': {}, 'pairs': {}, 'smallest': {}} for seed in seeds}
+  result = {str(seed): {'rows': {}, 'pairs': {}, 'smallest': {}, 'least': 0} for seed in seeds}
   kinds = {_row: 'rows', _pair: 'pairs', _smallest: 'smallest'}
-  for (make, cells, what), value in zip(jobs, found):
+  for (make, cells, what, least), value in zip(jobs, found):
     seed = cells.parent.name.removeprefix('seed')
     key = what if isinstance(what, str) else ' - '.join(what)
     result[seed][kinds[make]][key] = value
+    result[seed]['least'] = least
   (out / name / 'stats.json').write_text(json.dumps(result, indent=1))
   return result
 
 
 def _do(job):
-  make, cells, what = job
-  return make(cells, what)
+  make, cells, what, least = job
+  return make(cells, what, least)
 
 
-def _row(cells, row):
-  """Facts and scores of a row: `{metric: [value, low, high]}`, or `[value]` without an interval."""
+def _row(cells, row, least):
+  """Facts and scores of a row: `{metric: [value, low, high]}`, or `[value]` without an interval.
+
+  What is biased by the number of clips is taken of the first `least`, as of every other row;
+  `fvd_whole` is of all, where they are as many as the real ones.
+  """
   window = f'long.real.{row.rpartition(".")[2]}'  # long clips are compared with long ones
   reference = window if row.startswith('long.') else 'real'
   real, rows = _load(cells, reference), _load(cells, row)
@@ -55,29 +62,37 @@ def _row(cells, row):
   for metric in _metrics(rows):
     one = table.find(metric)
     mine, theirs = rows[one.measure], real[one.measure]
+    if metric in BIASED:
+      mine = mine[:least]
     try:
       value = one.value(theirs, mine)
-    except ValueError:
+    except ValueError:  # nothing moves, say
       continue
     scores[metric] = [value]
     if metric in RESAMPLED and row != reference:
-      draws = resampling.draw([real['groups'], rows['groups']], RESAMPLED[metric], seed=0)
+      draws = resampling.draw([real['groups'], rows['groups'][: len(mine)]], RESAMPLED[metric], 0)
       resampled = one.resample(theirs, [mine], draws)[0]
       scores[metric] += resampling.centred_interval(resampled, value)
     elif not one.of_both:
       spread = 1.96 * np.nanstd(_column(metric, mine)) / np.sqrt(len(mine))
       scores[metric] += [value - spread, value + spread]
+  if 'clip_i3d' in rows and len(rows['clip_i3d']) == len(real['clip_i3d']) and row != reference:
+    scores['fvd_whole'] = [table.find('fvd').value(real['clip_i3d'], rows['clip_i3d'])]
   return json.loads((cells / f'{row}.json').read_text()) | {'scores': scores}
 
 
-def _pair(cells, pair):
+def _pair(cells, pair, least):
   """Of two rows, the first less the second, clip i of both of one code: as `_row`."""
   real = _load(cells, 'real')
   first, second = (_load(cells, row) for row in pair)
   found = {}
   for metric in _metrics(first):
     one = table.find(metric)
-    a, b = first[one.measure], second[one.measure]
+    if one.measure not in second:
+      continue
+    count = min(len(first[one.measure]), len(second[one.measure]))
+    count = min(count, least) if metric in BIASED else count
+    a, b = first[one.measure][:count], second[one.measure][:count]
     if metric in DIFFER:
       options = {'real_groups': real['groups'], 'count': DIFFER[metric]}
       differ = paired.difference(metric, real[one.measure], a, b, **options)
@@ -90,19 +105,21 @@ def _pair(cells, pair):
   return found
 
 
-def _smallest(cells, _):
+def _smallest(cells, _, least):
   """The smallest difference between two methods that so many clips tell apart, by metric."""
-  real, pool = _load(cells, 'real'), _load(cells, 'hybrid.hybrid.3')
+  real, pool = _load(cells, 'real')['clip_i3d'], _load(cells, 'hybrid.hybrid.3')['clip_i3d']
   found = {}
-  for metric in ('fvd', 'kvd'):
-    measure = table.find(metric).measure
-    for share in (2, 4, 16):
-      count = len(real[measure]) // share
-      splits = {'kvd': 50, 'fvd': 20}[metric]
-      found[f'{metric} {count}'] = paired.smallest_difference(
-        metric, real[measure], (count, count), pool[measure], splits
-      )
+  for metric, splits in (('fvd', 20), ('kvd', 50)):
+    for count in sorted({64, 256, least, len(pool)}):
+      if 2 * count <= len(pool):
+        counts = (len(real) // 2, count)
+        value = paired.smallest_difference(metric, real, counts, pool, splits)
+        found[f'{metric} {count}'] = value
   return found
+
+
+def _count(cells, row):
+  return json.loads((cells / f'{row}.json').read_text())['clips']
 
 
 def _column(metric, rows):

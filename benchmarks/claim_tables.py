@@ -6,10 +6,13 @@ import subprocess
 
 import claim_plan as plan
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
+CLIPS = 2  # of a strip
 DOCS = pathlib.Path(__file__).resolve().parents[1] / 'docs'
 COLUMNS = {  # metric: (heading, digits)
   'fvd': ('FVD ↓', 1),
+  'fvd_whole': ('FVD, all clips ↓', 1),
   'kvd': ('KVD ↓', 2),
   'sliced_wasserstein': ('sliced W ↓', 3),
   'recall': ('recall ↑', 2),
@@ -125,7 +128,35 @@ def write(out: pathlib.Path, sets, seeds) -> None:
   for name in sets:
     found = json.loads((out / name / 'stats.json').read_text())
     text += _set(out, name, found)
+    cells = out / name / f'seed{seeds[0]}' / 'cells'
+    strips(cells, DOCS / f'claim_{name}.png', _shown())
+    text += [f'\n![The same codes by every method]({f"claim_{name}.png"})']
   (DOCS / 'claim.md').write_text('\n'.join(text) + '\n')
+
+
+def strips(cells: pathlib.Path, path: pathlib.Path, rows) -> None:
+  """A row of each method, `rows` `{row: label}`: the first clips of the same codes, in film strips.
+
+  Every second frame, at twice the size; of real rows other clips than of drawn ones.
+  """
+  shown = {}
+  for row, label in rows.items():
+    if (cells / f'{row}.npz').exists():
+      with np.load(cells / f'{row}.npz') as file:
+        shown[label] = np.concatenate(list(file['shown'][:CLIPS, ::2]), axis=0)
+  side, gap, margin = 2 * next(iter(shown.values())).shape[1], 6, 290
+  width = margin + CLIPS * gap + side * len(next(iter(shown.values())))
+  page = Image.new('RGB', (width, (side + gap) * len(shown)), 'white')
+  draw = ImageDraw.Draw(page)
+  for i, (label, frames) in enumerate(shown.items()):
+    top = i * (side + gap)
+    draw.text(
+      (margin - 8, top + side // 2), label, 'black', ImageFont.load_default(13), anchor='rm'
+    )
+    for j, frame in enumerate(frames):
+      left = margin + j * side + gap * (j // (len(frames) // CLIPS))
+      page.paste(Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST), (left, top))
+  page.save(path, optimize=True)
 
 
 _HEAD = """# The claim, put to the test
@@ -138,6 +169,15 @@ colour are drifts from frame to frame as a probe reads them, flicker is of the s
 grey levels, path and jitter are of the object's centre, in pixels a frame: what they are on real
 clips, the row of another real set says.
 """
+
+
+def _shown():
+  """Rows of the strips: `{row: label}`."""
+  steps = lambda row: f' ({row.rpartition(".")[2]} steps)' if row.count('.') == 2 else ''
+  rows = {'real': 'real'} | {row: label + steps(row) for row, label in ROWS.items()}
+  for run in GRIDS:
+    rows |= {c.name: f'{run}: {c.method}' for c in plan.cells(run) if c.method != 'hybrid'}
+  return rows
 
 
 def _command(sets, seeds):
