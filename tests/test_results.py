@@ -20,6 +20,7 @@ import pytest
 from hgdt_jax import config, results, sharding, trained
 from hgdt_jax import methods as ways
 from hgdt_jax.diffusion import samplers
+from hgdt_jax.metrics import kernel
 from hgdt_jax.report import meanings
 from hgdt_jax.stages import STAGES, networks
 from hgdt_jax.state import Net
@@ -288,6 +289,8 @@ def test_the_test_of_pairs_finds_a_leak_that_no_test_of_clips_can(tiny):
   honest, leaky = Coded(cfg, leaks=False), Coded(cfg, leaks=True)
   (alone,) = results.truncation(leaky, clips, [0.5], ['hybrid'])
   assert alone['p_value'] > 0.05
+  latents = (leaky.told_of_drafts('', range(count), 0, 0.5), leaky._latents(count, count))
+  assert kernel.two_sample_test(*(each.mean(axis=1) for each in latents)).p_value > 0.05
   assert results.pairs(honest, clips, 0.5, 'hybrid').p_value > 0.05
   found = results.pairs(leaky, clips, 0.5, 'hybrid')
   assert found.p_value < 0.01 and found.statistic > 0

@@ -201,6 +201,8 @@ def test_a_draft_that_cannot_contain_what_is_given_says_so(model):
   other = trained.Trained(blind, model.weights, model.mesh)
   with pytest.raises(ValueError, match=r'config\.gan\.image_share=0'):
     other.draw('hybrid', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
+  with pytest.raises(ValueError, match=r'config\.gan\.image_share=0'):  # of whose draft the w are
+    other.draw('noise_video_gan', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
 
 
 class Killed(BaseException):
