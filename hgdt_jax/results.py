@@ -85,9 +85,12 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   """What a stage has come to so far: a few scores of what it trains, by names for its rows.
 
   Drawn with the codes and noise of the table in `results.json`, so that the last ones of a stage
-  are that table's, where no later stage trains the same. By every process, as `evaluate`.
+  are that table's, where no later stage trains the same. By every process, as `evaluate`. None of
+  what cannot be drawn yet, such as a hybrid without a GAN.
   """
   cfg, method = trained.cfg, _TRAINED_BY[stage]
+  if method not in trained.methods:
+    return {}
   video, _ = _draw(trained, method, held_out, _table_steps(trained, method), cfg.hybrid.tau)
   found = _scores(held_out['video'], video, _CURVES)
   values = {name: one.value for name, one in found.items()}

@@ -47,9 +47,23 @@ def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, n
   part = {
     name: {'params' if like[name].ema is None else 'ema': like[name].weights} for name in names
   }
-  step = workdirs.last_step(workdir, stage)
+  step, is_old = workdirs.last_step(workdir, stage), workdirs.format_of(workdir) == 1
+  if is_old:  # there the aligner had one direction, and its parameters no scope for it
+    part = _aligners_changed(part, lambda params: params['forward'])
   found = checkpoint.restore_part(workdir, stage, step, {'nets': part})['nets']
+  if is_old:
+    found = _aligners_changed(found, lambda params: {'forward': params})
   return {name: Net(params=next(iter(net.values()))) for name, net in found.items()}
+
+
+def _aligners_changed(part, change):
+  """`{network: {kind: parameters}}` with `change` made to those of each aligner."""
+  one = lambda name, params: change(params) if name.startswith('aligner') else params
+  of_kind = lambda params: {name: one(name, each) for name, each in params.items()}
+  return {
+    network: {kind: of_kind(params) for kind, params in kinds.items()}
+    for network, kinds in part.items()
+  }
 
 
 _NOISY_CONTRAST = 1 / 3  # at which unit noise and a clip in [-1, 1] fit in a byte
@@ -137,7 +151,8 @@ class Trained:
     workdirs.refuse_stale(cfg, workdir)
     done = {stage: {} for stage in cfg.stages if workdirs.is_done(cfg, workdir, stage)}
     found = cls(cfg, done, mesh)
-    every = {**ways.METHODS, **ways.GRID}
+    # In format 1 the bridge knew no noise level: what draws with it, which is of the grid, is lost.
+    every = ways.METHODS | (ways.GRID if workdirs.format_of(workdir) > 1 else {})
     methods = (method,) if method else [name for name in every if not found._lacks(every[name])]
     wanted = {
       (stage, name) for m in methods for name, stage in found._sources(ways.find(m)).items()
@@ -309,8 +324,8 @@ class Trained:
     return _Walk(start, numbers, t_start, steps, label, None, align, on * way.mixing)
 
   def _is_aligned(self, way):
-    """Without the stage that trains them, aligner and latents mean nothing to the denoiser."""
-    return 'aligner' in way.draws_from and 'aligner' in self.weights
+    """Where no stage has trained them, aligner and latents mean nothing to the denoiser."""
+    return self.cfg.aligns and self._lender('bridge', way) is not None
 
   def _check(self, method, frames, guidance, known):
     way = ways.find(method)
@@ -327,13 +342,13 @@ class Trained:
       raise ValueError(
         f'{method} cannot contain given frames: it draws each frame alone; use --method=diffusion'
       )
-    if way.drafted and not self.cfg.gan.image_share:
+    if self._generates(way) and not self.cfg.gan.image_share:
       raise ValueError(
         f'{method} cannot contain given frames: its generator was trained without them '
         '(config.gan.image_share=0); use --method=diffusion'
       )
     fits = 0 in known.frames if way.refined else known.frames == (0,)
-    if way.drafted and not fits:
+    if self._generates(way) and not fits:
       raise ValueError(
         f'{method} continues a first frame, and frames {known.frames} are given; '
         'use --method=diffusion for others'
@@ -356,12 +371,12 @@ class Trained:
   def _refined(self, way, recipe, walk, key):
     """The clips that a walk ends in."""
     if walk.steps < 1:
-      raise ValueError(f'steps is {walk.steps}; {way.label} takes at least one')
-    nets = self._nets(way)
-    if not self._is_aligned(way):
-      walk = walk._replace(latents=None, align=None)
-    if not self.cfg.bridges:
-      walk = walk._replace(latents=None)
+      raise ValueError(f'steps is {walk.steps}; want at least 1')
+    nets, is_aligned = self._nets(way), self._is_aligned(way)
+    is_told = is_aligned and self.cfg.bridges
+    walk = walk._replace(
+      align=walk.align if is_aligned else None, latents=walk.latents if is_told else None
+    )
     most_steps = -(-walk.steps // _STEPS_COMPILED) * _STEPS_COMPILED
     key = rng.stream(key, 'sample/walk')
     return self._fetch(
@@ -371,7 +386,7 @@ class Trained:
         key,
         recipe=recipe,
         most_steps=most_steps,
-        guesses=way.latents == 'bridge' and self.cfg.aligner.latents == 'noised',
+        guesses=is_told and way.latents == 'bridge' and self.cfg.aligner.latents == 'noised',
       )
     )
 
@@ -511,24 +526,19 @@ class Trained:
 
 def _say_what_is_not_done(found, workdir, method):
   """A line for each stage that the method would draw with; ValueError for one that it needs."""
-  way, needed = ways.find(method), set()
-  for network in way.networks:
-    lenders = [
-      stage
-      for stage in found.cfg.stages
-      if stage in way.draws_from and network in STAGES[stage].TRAINS
-    ]
-    if not any(stage in found.weights for stage in lenders):
-      needed |= set(lenders[:1])
-  needed |= set(way.needs) - found.weights.keys()
+  way = ways.find(method)
   for stage in way.draws_from:
     if stage not in found.cfg.stages or stage in found.weights:
       continue
+    trains = [network for network in way.networks if network in STAGES[stage].TRAINS]
+    lenders = [found._lender(network, way) for network in trains]
     at = f'{workdirs.last_step(workdir, stage)} of {getattr(found.cfg, stage).steps}'
-    if stage in needed:
+    if None in lenders or stage in way.needs:
       others = ', '.join(found.methods)
       raise ValueError(
         f'{method} needs stage {stage}, whose last saved step is {at}; it counts when it is done'
         + (f'. Until then {others} can be drawn' if others else '')
       )
-    print(f'stage {stage} is not done (step {at}): drawn with what the stages before it trained')
+    earlier = way.draws_from[: way.draws_from.index(stage)]
+    if any(lender in earlier for lender in lenders):
+      print(f'stage {stage} is not done (step {at}): drawn with what the stages before it trained')

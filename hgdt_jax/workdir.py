@@ -79,6 +79,11 @@ def versions() -> dict[str, str]:
   return {name: importlib.metadata.version(name) for name in packages}
 
 
+def format_of(workdir: pathlib.Path) -> int:
+  """The format that a workdir was written in. Raises as `read_config`."""
+  return int(_read(workdir).get('format', 1))
+
+
 def last_step(workdir: pathlib.Path, stage: str) -> int:
   """Of a stage's checkpoints; 0 where there is none."""
   return max(checkpoint.steps(workdir, stage), default=0)
@@ -97,17 +102,27 @@ def use_compile_cache(workdir: pathlib.Path) -> None:
 
 
 def refuse_stale(cfg: config.Config, workdir: pathlib.Path) -> None:
-  """Refuses a stage that started from another step of a stage before it than stands there now.
+  """Refuses a stage that started from other stages than it would now, or another step of one.
 
   Raises:
     ValueError: says which, and what to do.
   """
   for stage in cfg.stages:
-    if not (last := last_step(workdir, stage)):
+    last = last_step(workdir, stage)
+    started_from = _started_from(workdir, stage, last) if last else None
+    if started_from is None:
       continue
-    for before, step in _started_from(workdir, stage, last).items():
+    lenders = set(cfg.starts_from(stage).values())
+    if lenders != started_from.keys():
+      named = lambda stages: ', '.join(s for s in config.STAGES if s in stages) or 'none'
+      raise ValueError(
+        f'stage {stage} in {workdir} started from the stages {named(started_from)}, and would now '
+        f'from {named(lenders)}: remove {checkpoint.folder(workdir, stage)} to train it anew, or '
+        'go back to the stages there were'
+      )
+    for before, step in started_from.items():
       now = max(getattr(cfg, before).steps, last_step(workdir, before))
-      if before in cfg.stages and step != now:
+      if step != now:
         raise ValueError(
           f'stage {stage} in {workdir} started from step {step} of stage {before}, which is to '
           f'have {now}: remove {checkpoint.folder(workdir, stage)} to train it anew, or go back '
@@ -116,10 +131,11 @@ def refuse_stale(cfg: config.Config, workdir: pathlib.Path) -> None:
 
 
 def _started_from(workdir, stage, step):
+  """The stages and their steps; None where that is not known."""
   try:
-    return checkpoint.about(workdir, stage, step).get('started_from', {})
+    return checkpoint.about(workdir, stage, step).get('started_from')
   except (OSError, ValueError):  # damaged: whoever restores it says so
-    return {}
+    return None
 
 
 def _read(workdir):

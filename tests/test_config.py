@@ -45,13 +45,15 @@ def test_the_probe_is_refused_for_clips_that_it_cannot_read(tiny_dict):
     ('generator.motion', 'lstm', "config.generator.motion='lstm': want one of gru, continuous"),
     ('gan.learning_rate', 0.0, 'config.gan.learning_rate=0.0: must be above 0'),
     ('joint.critic_learning_rate', 0.0, 'config.joint.critic_learning_rate=0.0: must be above 0'),
-    ('joint.refiner_rows', 0, 'config.joint.refiner_rows=0: must be at least 1'),
+    ('joint.refiner_rows', -1, 'config.joint.refiner_rows=-1: must be at least 0'),
     ('hybrid.tau', 1.0, 'config.hybrid.tau=1.0: must lie between'),
     ('hybrid.tau', 2, 'config.hybrid.tau=2.0: must lie between'),
     ('data.size', 24, 'config.data.size=24: must be a power of two'),
     ('denoiser.multipliers', (1, 2, 2, 2), 'cannot be halved so often'),
     ('critic.frames', 99, 'config.critic.frames=99: clips have data.frames=4'),
-    ('stages', ('joint',), 'joint starts from gan, diffusion, aligner'),
+    ('denoiser.aligner_flow', 'raft', "config.denoiser.aligner_flow='raft': want one of predicted"),
+    ('denoiser.aligner_direction', 'back', 'want one of causal, both'),
+    ('aligner.latents', 'clear', "config.aligner.latents='clear': want one of none, clean, noised"),
     ('stages', ('diffusion', 'gan'), 'in that order'),
     ('evaluation.taus', (0.5, 1.5), 'config.evaluation.taus'),
     ('dtype', 'float16', "config.dtype='float16'"),
@@ -93,6 +95,61 @@ def test_tau_cannot_be_chosen_among_none(tiny_dict):
     _build(tiny_dict, 'hybrid.tau', 'auto')
 
 
+def _with_stages(tiny_dict, stages, latents, rate):
+  tiny_dict['stages'] = tuple(stages.split())
+  tiny_dict['aligner'] |= dict(latents=latents, denoiser_learning_rate=rate)
+  return config.build(config.Config, tiny_dict)
+
+
+@pytest.mark.parametrize(
+  ('stages', 'latents', 'says'),
+  [
+    ('', 'none', r'want some of .*, in that order'),
+    ('gan gan', 'none', 'in that order'),
+    ('joint', 'none', 'joint starts from gan; add it'),
+    ('diffusion joint', 'none', 'joint starts from gan; add it'),
+    ('gan joint', 'none', 'joint starts from diffusion or aligner; add it'),
+    ('gan fewstep', 'none', 'fewstep starts from diffusion or aligner or joint; add it'),
+    ('diffusion aligner', 'clean', "latents='clean': the bridge learns from the drafts"),
+    ('diffusion aligner', 'noised', "latents='noised': the bridge learns from the drafts"),
+    ('gan aligner', 'clean', 'denoiser_learning_rate=0: no stage before aligner trains the'),
+    ('aligner', 'none', 'denoiser_learning_rate=0: no stage before aligner trains the'),
+  ],
+)
+def test_stages_that_have_nothing_to_start_from_are_refused(tiny_dict, stages, latents, says):
+  with pytest.raises(ValueError, match=rf'^config\.(stages|aligner\.).*{says}') as caught:
+    _with_stages(tiny_dict, stages, latents, 0.0)
+  assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ('stages', 'latents', 'rate', 'lent'),
+  [
+    ('diffusion aligner', 'none', 0.0, 'denoiser: diffusion'),
+    ('aligner', 'none', 1e-3, ''),
+    ('gan aligner', 'clean', 1e-3, 'generator: gan'),
+    # What the bridge would read concerns nobody where no stage trains one.
+    ('gan diffusion joint', 'clean', 0.0, 'generator: gan, critic: gan, denoiser: diffusion'),
+    (
+      'gan aligner joint',
+      'noised',
+      1e-3,
+      'generator: gan, critic: gan, denoiser: aligner, bridge: aligner',
+    ),
+    ('diffusion fewstep', 'clean', 0.0, 'denoiser: diffusion'),
+    ('gan diffusion aligner joint fewstep', 'clean', 0.0, 'denoiser: joint, bridge: joint'),
+  ],
+)
+def test_the_last_stage_starts_from_the_last_that_trained_each_network(
+  tiny_dict, stages, latents, rate, lent
+):
+  cfg = _with_stages(tiny_dict, stages, latents, rate)
+  found = cfg.starts_from(cfg.stages[-1])
+  assert ', '.join(f'{network}: {stage}' for network, stage in found.items()) == lent
+  assert cfg.aligns == ('aligner' in stages)
+  assert cfg.bridges == (cfg.aligns and latents != 'none')
+
+
 def test_a_missing_field_is_named(tiny_dict):
   del tiny_dict['joint']['steps']
   with pytest.raises(ValueError, match=r'config\.joint\.steps: missing'):
@@ -100,5 +157,5 @@ def test_a_missing_field_is_named(tiny_dict):
 
 
 def test_an_unknown_preset_is_named():
-  with pytest.raises(ValueError, match='no such preset; want small, gpu, tpu, tpu_pod'):
+  with pytest.raises(ValueError, match='no such preset; want small, bench, gpu, tpu, tpu_pod'):
     hybrid.get_config('huge')

@@ -3,6 +3,7 @@
 Run as a script, this file is one of the processes of `test_two_processes_score_as_one`.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -17,9 +18,11 @@ import numpy as np
 import pytest
 
 from hgdt_jax import config, results, sharding, trained
+from hgdt_jax import methods as ways
 from hgdt_jax.diffusion import samplers
+from hgdt_jax.metrics import kernel
 from hgdt_jax.report import meanings
-from hgdt_jax.stages import networks
+from hgdt_jax.stages import STAGES, networks
 from hgdt_jax.state import Net
 from input_pipeline import fixed, make_source
 
@@ -42,8 +45,7 @@ def untrained(cfg, mesh, stages=('gan', 'diffusion')):
   for name in ('generator', 'denoiser', 'bridge'):  # nothing is compiled
     init = functools.partial(getattr(networks, f'init_{name}'), cfg)
     made[name] = jax.tree.map(random, jax.eval_shape(init, jax.random.key(0)))
-  names = {'gan': ['generator'], 'diffusion': ['denoiser'], 'aligner': ['denoiser', 'bridge']}
-  weights = {stage: {name: Net(made[name]) for name in names[stage]} for stage in stages}
+  weights = {stage: {name: Net(made[name]) for name in STAGES[stage].TRAINS} for stage in stages}
   return trained.Trained(cfg, weights, mesh)
 
 
@@ -141,6 +143,157 @@ def test_refined_clips_know_nothing_of_the_clean_ones(model):
     assert 'without latents of the clean clip' in scores[name].stamp['of']
     assert STRIDED.items() <= scores[name].stamp.items()
     assert 'without latents of the clean clip' in meanings.metric(name).meaning
+
+
+def walked(model, method, **options):
+  """The walk and the key that a method hands to its program."""
+  one, seen = trained.Trained(model.cfg, model.weights, model.mesh), []
+  one._program = lambda weights, walk, key, **_: seen.append((walk, key)) or walk.start
+  one.draw(method, LABELS, **({'seed': 3, 'steps': 2, 'tau': 0.5} | options))
+  return seen[0]
+
+
+def test_cells_of_the_grid_draw_from_equal_codes_and_noise(model):
+  """So two of them that differ in one part are an experiment on that part."""
+  cells = {name: way for name, way in ways.GRID.items() if way.refined}
+  found = {name: walked(model, name) for name in cells}
+  for drafted in (False, True):
+    these = [found[name][0] for name in cells if cells[name].drafted == drafted]
+    for walk in these:
+      np.testing.assert_array_equal(walk.start, these[0].start)
+      assert walk.t_start == (0.5 if drafted else 1.0)
+    assert np.std(these[0].start) > 0.1
+  keys = {jax.random.key_data(key).tobytes() for _, key in found.values()}
+  assert len(keys) == 1
+  told = {name: walk.latents for name, (walk, _) in found.items() if cells[name].latents == 'gan'}
+  for latents in told.values():
+    np.testing.assert_array_equal(latents, told['draft_video_gan'])
+  other, _ = walked(model, 'draft_video', seed=4)
+  assert (other.start != found['draft_video'][0].start).any()
+
+
+@pytest.mark.parametrize('latents', ['gan', 'bridge'])
+def test_what_a_method_is_told_of_its_drafts_is_what_it_draws_with(model, latents):
+  method = f'draft_video_{latents}'
+  said = model.told_of_drafts(method, LABELS, 3, 0.5)
+  np.testing.assert_array_equal(said, walked(model, method)[0].latents)
+  assert said.shape == (8, 4, 8) and said.std() > 0.1
+
+
+def without(weights, *scopes):
+  """The weights with 0 for every parameter of the denoiser that lies in one of these scopes."""
+
+  def one(path, leaf):
+    names = jax.tree_util.keystr(path, simple=True, separator='/').split('/')
+    return 0 * leaf if set(scopes) & set(names) else leaf
+
+  silent = lambda net: Net(jax.tree_util.tree_map_with_path(one, net.params))
+  return {
+    stage: nets | ({'denoiser': silent(nets['denoiser'])} if 'denoiser' in nets else {})
+    for stage, nets in weights.items()
+  }
+
+
+@pytest.mark.parametrize(
+  ('method', 'scopes'),
+  [
+    ('draft_video_aligned', ('aligner_middle', 'aligner0')),
+    ('draft_video_gan', ('latents_out',)),
+    ('draft_video_bridge', ('latents_out',)),
+    ('draft_video', ('time_conv', 'time_attention')),
+    ('noise_video_aligned', ('aligner_middle', 'aligner0')),
+  ],
+)
+def test_a_part_that_is_silent_is_all_that_two_cells_differ_in(model, method, scopes):
+  """Up to a grey level: without it the program is another, which rounds in another order."""
+  plain = {'draft_video': 'draft_frames'}.get(method) or method.split('_video')[0] + '_video'
+  draw = lambda one, name: one.draw(name, LABELS, 0, steps=2, tau=0.5).astype(int)
+  silent = trained.Trained(model.cfg, without(model.weights, *scopes), model.mesh)
+  silent._program = model._program  # compiled before
+  pair = [draw(silent, name) for name in (method, plain)]
+  assert np.abs(pair[0] - pair[1]).max() <= 1
+  assert (draw(model, method) != pair[0]).any()
+
+
+@pytest.mark.parametrize('latents', ['clean', 'noised'])
+def test_parts_that_no_stage_trained_are_left_out(smallest, one_device, latents):
+  """Aligner and latents of a run without the aligner stage: their weights mean nothing."""
+  given = smallest() | {'stages': ('gan', 'diffusion', 'joint')}
+  given['aligner']['latents'] = latents
+  with one_device() as mesh:
+    one = untrained(config.build(config.Config, given), mesh, given['stages'])
+    draw = lambda name: one.draw(name, LABELS, 0, steps=2, tau=0.5)
+    plain = draw('draft_video')
+    for name in ('draft_video_aligned', 'draft_video_aligned_gan', 'draft_video_bridge', 'hybrid'):
+      np.testing.assert_array_equal(draw(name), plain, err_msg=name)
+    assert (draw('draft_frames') != plain).any()
+
+
+def test_a_bridge_of_noisy_clips_tells_a_method_what_it_walks_through(smallest, one_device):
+  """A function of x_t at every step, and of nothing else."""
+  given = smallest()
+  given['aligner']['latents'] = 'noised'
+  with one_device() as mesh:
+    one = untrained(config.build(config.Config, given), mesh, ('gan', 'diffusion', 'aligner'))
+    _, held_out = clips_of(one.cfg, 8)
+    walk, _ = walked(one, 'draft_video_bridge')
+    assert walk.latents is None  # of the draft it is told nothing but x_t
+    told = one.told_of_drafts('draft_video_bridge', LABELS, 3, 0.5)
+    bridge = one.weights['aligner']['bridge'].params
+    np.testing.assert_array_equal(told, one._guess(bridge, walk.start, 0.5))
+    drawn = one.draw('draft_video_bridge', LABELS, 0, steps=2, tau=0.5)
+    assert (drawn != one.draw('draft_video', LABELS, 0, steps=2, tau=0.5)).any()
+    at = lambda tau: one.told_of_clips('draft_video_bridge', held_out['video'], 0, tau)
+    assert (at(0.5) != at(0.9)).any()
+
+
+class Coded:
+  """In the place of a model: a clip is of one grey, which its latents are to know.
+
+  Clips have the same law as drafts, and so have latents; `leaks`: those of drafts are of others.
+  """
+
+  def __init__(self, cfg, leaks):
+    self.cfg, self._leaks = cfg, leaks
+
+  def clips_at(self, video, seed, tau, *, first=0):
+    return self._clips(first, len(video))
+
+  def draft_at(self, method, label, seed, tau, *, first=0):
+    return self._clips(first, len(label))
+
+  def told_of_clips(self, method, video, seed, tau, *, first=0):
+    return self._latents(first, len(video))
+
+  def told_of_drafts(self, method, label, seed, tau, *, first=0):
+    return self._latents(first + 10_000 * self._leaks, len(label))
+
+  def _clips(self, first, count):
+    grey = 60 + 130 * self._codes(first, count).reshape(-1, 1, 1, 1, 1)
+    noise = np.random.default_rng(first).normal(0, 10, (count, 4, 16, 16, 3))
+    return np.clip(grey + noise, 0, 255).astype(np.uint8)
+
+  def _latents(self, first, count):
+    noise = np.random.default_rng([first, 1]).normal(0, 0.2, (count, 4, 32))
+    return self._codes(first, count).reshape(-1, 1, 1) + noise
+
+  def _codes(self, first, count):
+    return np.array([np.random.default_rng([7, first + i]).uniform() for i in range(count)])
+
+
+def test_the_test_of_pairs_finds_a_leak_that_no_test_of_clips_can(tiny):
+  """Clips agree and latents agree; that they belong together in training alone is the leak."""
+  count = 256
+  cfg = dataclasses.replace(tiny, evaluation=dataclasses.replace(tiny.evaluation, batch=64))
+  clips = {'video': np.zeros((count, 4, 16, 16, 3), np.uint8), 'label': np.zeros(count, int)}
+  honest, leaky = Coded(cfg, leaks=False), Coded(cfg, leaks=True)
+  (alone,) = results.truncation(leaky, clips, [0.5], ['hybrid'])
+  assert alone['p_value'] > 0.05
+  latents = (leaky.told_of_drafts('', range(count), 0, 0.5), leaky._latents(count, count))
+  assert kernel.two_sample_test(*(each.mean(axis=1) for each in latents)).p_value > 0.05
+  assert results.pairs(honest, clips, 0.5, 'hybrid').p_value > 0.05
+  found = results.pairs(leaky, clips, 0.5, 'hybrid')
+  assert found.p_value < 0.01 and found.statistic > 0
 
 
 class Counting:

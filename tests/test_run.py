@@ -12,6 +12,7 @@ import pytest
 from hgdt_jax import checkpoint, config, guards, results, run, sharding, trained, writer
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
+from hgdt_jax.stages import STAGES
 from input_pipeline import Batches
 
 
@@ -81,11 +82,9 @@ def model(finished, one_device):
 def weights(finished, model, one_device):
   """What each stage of the finished run hands on."""
   with one_device() as mesh:
-    stages = model.cfg.stages
     return {
-      stage: trained.stage_weights(finished, model.cfg, stage, mesh, names)
-      for stage, names in trained._TRAINS.items()
-      if stage in stages
+      stage: trained.stage_weights(finished, model.cfg, stage, mesh, STAGES[stage].TRAINS)
+      for stage in model.cfg.stages
     }
 
 
@@ -184,7 +183,7 @@ def test_a_hybrid_refines_the_draft_that_continues_the_frame(model, weights, one
 
 
 def test_no_steps_are_refused(model):
-  with pytest.raises(ValueError, match='steps is 0; hybrid takes at least one'):
+  with pytest.raises(ValueError, match='steps is 0; want at least 1'):
     model.draw('hybrid', LABELS, 0, steps=0, tau=0.5)
 
 
@@ -202,6 +201,8 @@ def test_a_draft_that_cannot_contain_what_is_given_says_so(model):
   other = trained.Trained(blind, model.weights, model.mesh)
   with pytest.raises(ValueError, match=r'config\.gan\.image_share=0'):
     other.draw('hybrid', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
+  with pytest.raises(ValueError, match=r'config\.gan\.image_share=0'):  # of whose draft the w are
+    other.draw('noise_video_gan', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
 
 
 class Killed(BaseException):
@@ -311,6 +312,23 @@ def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device)
     assert trained.Trained.load(tmp_path).methods == ('gan',)
 
 
+def test_an_aligner_can_be_trained_without_a_gan(tiny_dict, tmp_path, one_device):
+  """What it has come to is drawn from noise; a hybrid says what it lacks."""
+  tiny_dict['stages'] = ('diffusion', 'aligner')
+  tiny_dict['aligner']['latents'] = 'none'
+  tiny_dict['evaluation']['checks'] = 1
+  with one_device():
+    run.train_stages(tiny_dict, tmp_path)
+    rows = writer.read_rows(tmp_path)
+    assert [row['stage'] for row in rows] == ['diffusion'] * 6 + ['aligner'] * 2
+    model = trained.Trained.load(tmp_path)
+    assert model.methods == ('diffusion_frames', 'diffusion')
+    draw = lambda method: model.draw(method, LABELS, 0, steps=2, tau=0.5)
+    assert draw('noise_video_aligned').shape == (8, 4, 16, 16, 3)
+    with pytest.raises(ValueError, match="'hybrid' cannot be sampled here, for want of generator"):
+      draw('hybrid')
+
+
 def _copied(finished, workdir):
   ignored = shutil.ignore_patterns('samples', 'report', 'xla_cache')
   return shutil.copytree(finished, workdir, ignore=ignored)
@@ -333,7 +351,10 @@ def test_a_stage_counts_when_its_last_step_is_saved(finished, tmp_path, one_devi
     shutil.copytree(finished / 'checkpoints' / 'joint' / '2', run_of / 'checkpoints/joint/1')
     np.testing.assert_array_equal(draw(trained.Trained.load(run_of, 'hybrid')), aligner)
     assert 'joint is not done (step 1 of 2)' in capsys.readouterr().out
-    shutil.rmtree(run_of / 'checkpoints' / 'diffusion')
+    shutil.rmtree(run_of / 'checkpoints' / 'diffusion')  # the aligner's denoiser came of it
+    np.testing.assert_array_equal(draw(trained.Trained.load(run_of, 'hybrid')), aligner)
+    assert 'diffusion is not done' not in capsys.readouterr().out
+    shutil.rmtree(run_of / 'checkpoints' / 'aligner')
     with pytest.raises(ValueError, match=r'needs stage diffusion, .* is 0 of 6.*Until then gan'):
       trained.Trained.load(run_of, 'hybrid')
     assert trained.Trained.load(run_of, 'gan').methods[0] == 'gan'

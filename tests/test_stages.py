@@ -433,6 +433,134 @@ def test_the_aligner_stage_moves_the_aligner_alone(tiny, begun):
   jax.tree.map(np.testing.assert_array_equal, *[n.nets['generator'].params for n in (state, new)])
 
 
+def _moved_leaves(before, after):
+  """Paths of the parameters that changed, and of those that are bit-equal."""
+  found = {True: set(), False: set()}
+  for (path, old), new in zip(
+    jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
+  ):
+    found[bool((old != new).any())].add(jax.tree_util.keystr(path, simple=True, separator='/'))
+  return found[True], found[False]
+
+
+def _trained(cfg, stage, steps, state=None):
+  """The first state, that after so many steps, and the last metrics."""
+  state = state or jax.jit(lambda key: STAGES[stage].init(cfg, key))(jax.random.key(0))
+  step, new = jax.jit(STAGES[stage].make_step(cfg)), state
+  for _ in range(steps):
+    new, metrics = step(new, _batch(cfg), jax.random.key(ROOT_KEY))
+  assert all(np.isfinite(value) for value in metrics.values()), metrics
+  return state, new, metrics
+
+
+def _mixes(path):
+  return 'time_conv' in path or 'time_attention' in path
+
+
+def test_the_aligner_stage_can_begin_with_a_denoiser_from_scratch(smallest):
+  """All of it learns: temporal layers, aligner and the way in of the latents at once."""
+  given = smallest() | {'stages': ('gan', 'aligner')}
+  given['aligner'] |= dict(steps=20, denoiser_learning_rate=1e-3)
+  cfg = config.build(config.Config, given)
+  old, new, _ = _trained(cfg, 'aligner', 8)  # zeros behind zeros learn one after the other
+  for name in ('denoiser', 'bridge'):
+    _, still = _moved_leaves(old.nets[name].params, new.nets[name].params)
+    assert not still, name
+  _, still = _moved_leaves(old.nets['generator'].params, new.nets['generator'].params)
+  assert len(still) == len(jax.tree.leaves(old.nets['generator'].params))
+
+
+def test_rows_of_frames_leave_temporal_layers_alone_in_the_aligner_stage(smallest):
+  """Where all of them are, as in the paper's setting, nothing but the aligner ties frames."""
+  given = smallest() | {'stages': ('diffusion', 'aligner')}
+  given['diffusion']['frames_share'] = 1.0
+  given['aligner'] |= dict(steps=20, denoiser_learning_rate=1e-3, latents='none')
+  old, new, _ = _trained(config.build(config.Config, given), 'aligner', 4)
+  moved, still = _moved_leaves(old.nets['denoiser'].params, new.nets['denoiser'].params)
+  assert any(map(_mixes, still)) and not any(map(_mixes, moved))
+  assert any(path.startswith('aligner') for path in moved)
+
+
+def test_without_latents_nothing_runs_the_bridge_or_the_generator(smallest):
+  """And no stage gan is needed."""
+  given = smallest() | {'stages': ('diffusion', 'aligner')}
+  given['aligner']['latents'] = 'none'
+  cfg = config.build(config.Config, given)
+  state = jax.eval_shape(lambda key: aligner.init(cfg, key), jax.random.key(0))
+  assert state.nets['bridge'].opt_state == () and state.nets['bridge'].ema is None
+  applied = set()
+
+  def note(call, args, kwargs, context):
+    applied.add(type(context.module).__name__)
+    return call(*args, **kwargs)
+
+  with nn.intercept_methods(note):
+    _, metrics = jax.eval_shape(aligner.make_step(cfg), state, _batch(cfg), jax.random.key(0))
+  assert {'UNet3D', 'Aligner'} <= applied and not {'Bridge', 'Generator'} & applied
+  assert 'aligner/bridge_loss' not in metrics
+
+
+@pytest.mark.parametrize('latents', ['none', 'clean', 'noised'])
+def test_what_the_denoiser_is_told_of_the_clean_clip(smallest, latents):
+  """'noised': a function of x_t alone, as at sampling, where there is no clean clip."""
+  given = smallest()
+  given['aligner'] |= dict(latents=latents, latent_dropout=0.0)
+  cfg = config.build(config.Config, given)
+  nets, shape = networks.make(cfg), (2, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
+  bridge = jax.jit(functools.partial(networks.init_bridge, cfg))(jax.random.key(0))
+  one, other, x_t, elsewhere = jax.random.normal(jax.random.key(1), (4, *shape))
+  t, label = jnp.full(2, 0.4), jnp.zeros(2, jnp.int32)
+
+  @jax.jit
+  def told(video, x_t, t):
+    return aligner.conditions(cfg, nets, bridge, video, label, jax.random.key(2))(x_t, t)
+
+  same = lambda a, b: all(jax.tree.leaves(jax.tree.map(lambda x, y: bool((x == y).all()), a, b)))
+  first = told(one, x_t, t)
+  assert same(first, told(other, x_t, t)) == (latents != 'clean')
+  assert same(first, told(one, elsewhere, t)) == (latents != 'noised')
+  assert same(first, told(one, x_t, t + 0.3)) == (latents != 'noised')
+  assert (first.align == 1).all()
+  assert (first.use_latents == (latents != 'none')).all()
+
+
+def _handed(cfg, names):
+  """Networks of a stage before, none of whose parameters is a fresh one's."""
+  made = {}
+  for i, name in enumerate(names):
+    init = jax.jit(functools.partial(getattr(networks, f'init_{name}'), cfg))
+    made[name] = Net(jax.tree.map(lambda leaf: leaf + 0.01, init(jax.random.key(i))))
+  return made
+
+
+def test_a_joint_stage_whose_refiner_rests_hands_it_on_as_it_was(smallest):
+  given = smallest()
+  given['joint']['refiner_rows'] = 0
+  cfg = config.build(config.Config, given)
+  taken = _handed(cfg, ('generator', 'denoiser', 'bridge'))
+  begin = jax.jit(functools.partial(run._begin, cfg, joint))
+  old, new, metrics = _trained(cfg, 'joint', 2, begin(jax.random.key(0), taken))
+  after = run._handed_on(new)
+  for name in ('denoiser', 'bridge'):
+    jax.tree.map(np.testing.assert_array_equal, after[name].params, taken[name].params)
+  moved, _ = _moved_leaves(old.nets['generator'].params, new.nets['generator'].params)
+  assert moved and not [name for name in metrics if 'refiner' in name]
+
+
+def test_a_joint_stage_needs_no_aligner(smallest):
+  """It trains the refiner without one, and leaves alone what no stage taught it to use."""
+  given = smallest() | {'stages': ('gan', 'diffusion', 'joint')}
+  cfg = config.build(config.Config, given)
+  begin = jax.jit(functools.partial(run._begin, cfg, joint))
+  taken = _handed(cfg, ('generator', 'denoiser'))
+  old, new, metrics = _trained(cfg, 'joint', 2, begin(jax.random.key(0), taken))
+  moved, still = _moved_leaves(old.nets['denoiser'].params, new.nets['denoiser'].params)
+  unused = {path for path in moved | still if path.startswith(('aligner', 'latents_'))}
+  assert still == unused and moved
+  jax.tree.map(np.testing.assert_array_equal, *[n.nets['bridge'].params for n in (old, new)])
+  assert 'joint/refiner_loss' in metrics and 'joint/refiner_flow_loss' not in metrics
+
+
 def test_the_refiner_never_regresses_a_real_clip_from_an_unrelated_draft(tiny, begun):
   """Its loss in the joint stage does not depend on the generator."""
   state, step = begun('joint')

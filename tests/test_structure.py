@@ -12,14 +12,15 @@ import jax
 import numpy as np
 import pytest
 
-from configs import hybrid, weizmann
+from configs import hybrid, paper, weizmann
 from hgdt_jax import config, report, run, writer
-from hgdt_jax.metrics import random_features
+from hgdt_jax.metrics import random_features, table
 from hgdt_jax.models.bridge import Bridge
 from hgdt_jax.models.critic import Critic
 from hgdt_jax.models.generator import Generator
 from hgdt_jax.models.unet3d import UNet3D
 from hgdt_jax.sampling import hybrid as walks
+from hgdt_jax.stages import denoising
 
 ROOT = pathlib.Path(__file__).parents[1]
 CODE = sorted(
@@ -335,15 +336,33 @@ def test_a_network_reads_a_field_where_it_acts_on_it(tiny, monkeypatch):
   monkeypatch.setattr(Bridge, '__getattribute__', _noting(Bridge, fields, read.add, by))
   bridge = Bridge(latent_size=8, **dataclasses.asdict(tiny.bridge))
   clip = jax.ShapeDtypeStruct((1, 4, 16, 16, 3), np.float32)
+  t = jax.ShapeDtypeStruct((1,), np.float32)
   assert bridge == bridge.clone() and hash(bridge) and repr(bridge) and not read
-  jax.eval_shape(bridge.init, jax.random.key(0), clip)
+  jax.eval_shape(bridge.init, jax.random.key(0), clip, t)
   assert read == {'width', 'patch'}  # maps are of 4x4 at once: nothing asks for their most
 
 
-RECIPES = [(recipe, preset) for recipe in (hybrid, weizmann) for preset in recipe.PRESETS]
+RECIPES = [(recipe, preset) for recipe in (hybrid, paper, weizmann) for preset in recipe.PRESETS]
 
 
 @pytest.mark.parametrize(('recipe', 'preset'), RECIPES)
 def test_every_preset_is_a_valid_configuration(recipe, preset):
   built = config.build(config.Config, recipe.get_config(preset).to_dict())
-  assert built.stages == ('gan', 'diffusion', 'aligner', 'joint')
+  joint = () if recipe is paper else ('joint',)
+  assert built.stages == ('gan', 'diffusion', 'aligner', *joint)
+
+
+@pytest.mark.parametrize('preset', paper.PRESETS)
+def test_the_paper_ties_frames_by_the_aligner_alone(preset):
+  """No row is ever trained with time mixing, and GAN and denoiser are frozen beside it."""
+  built = config.build(config.Config, paper.get_config(preset).to_dict())
+  assert not denoising.mixing(built, built.data.batch).any()
+  assert built.bridges and built.aligner.denoiser_learning_rate == 0
+
+
+def test_the_bench_preset_is_long_and_large_enough_for_the_scores_it_names():
+  """I3D asks for 16 frames, and as many clips have to be held out as are scored."""
+  built = config.build(config.Config, hybrid.get_config('bench').to_dict())
+  assert built.data.frames >= 16 and built.denoiser.time_attention >= 16
+  assert built.data.clips >= built.evaluation.clips == 2048
+  assert built.evaluation.clips > max(table.find(n).least for n in built.evaluation.metrics)

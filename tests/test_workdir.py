@@ -109,6 +109,20 @@ def test_a_stage_that_started_from_another_step_is_refused_before_anything_is_tr
   assert workdir.read_config(tmp_path / 'run').gan.steps == 2
 
 
+def test_a_stage_that_would_start_from_other_stages_is_refused(finished, smallest):
+  """Joint training that began without an aligner, say, knows nothing of one that comes later."""
+  fewer = ('gan', 'diffusion', 'joint')
+  cfg = config.build(config.Config, smallest() | {'stages': fewer})
+  message = (
+    r'stage joint in .* started from the stages gan, aligner, and would now from gan, diffusion: '
+    r'remove .*joint to train it anew'
+  )
+  with pytest.raises(ValueError, match=message):
+    workdir.refuse_stale(cfg, finished)
+  for stages in (config.STAGES, config.STAGES[:2], config.STAGES[:4]):
+    workdir.refuse_stale(config.build(config.Config, smallest() | {'stages': stages}), finished)
+
+
 def test_each_checkpoint_says_what_it_started_from(finished):
   def of(stage):
     return checkpoint.about(finished, stage, workdir.last_step(finished, stage))['started_from']

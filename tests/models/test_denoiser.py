@@ -1,13 +1,16 @@
 """The U-Net and its aligner: what the design claims of them."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hgdt_jax.models import layers
-from hgdt_jax.models.aligner import Aligner
+from hgdt_jax.models.aligner import DIRECTIONS, FLOWS, Aligner
 from hgdt_jax.models.unet3d import Condition, UNet3D
+from hgdt_jax.warp import warp
 
 B, T, S, D = 2, 4, 8, 6
 
@@ -48,16 +51,27 @@ def test_output_is_zero_at_initialisation(denoiser):
   np.testing.assert_array_equal(apply(params, x, _condition(), jnp.ones(B)), 0)
 
 
-def test_without_time_mixing_frames_are_independent(denoiser):
-  apply, params, x = denoiser
-  params = _perturbed(params)
-  changed = x.at[:, 1].add(1.0)
-  off = [apply(params, v, _condition(), jnp.zeros(B)) for v in (x, changed)]
-  difference = jnp.abs(off[0] - off[1]).max(axis=(0, 2, 3, 4))
-  np.testing.assert_array_equal(difference[jnp.array([0, 2, 3])], 0)
-  assert difference[1] > 1e-3
-  on = [apply(params, v, _condition(), jnp.ones(B)) for v in (x, changed)]
-  assert (jnp.abs(on[0] - on[1]).max(axis=(0, 2, 3, 4)) > 1e-5).all()
+def _reached(denoiser, params, mixing, align):
+  """Largest change of each frame of the output, `[T]`, where frame 1 of the clip changes."""
+  apply, _, x = denoiser
+  condition, mixing = _condition(align), jnp.full(B, mixing)
+  out = [apply(params, v, condition, mixing) for v in (x, x.at[:, 1].add(1.0))]
+  return np.asarray(jnp.abs(out[0] - out[1]).max(axis=(0, 2, 3, 4)))
+
+
+def test_frames_see_each_other_through_time_mixing_and_the_aligner_alone(denoiser):
+  """With both off, not at all; with the aligner on, what is earlier."""
+  _, fresh, _ = denoiser
+  params = _perturbed(fresh)
+  others = [0, 2, 3]
+  alone = _reached(denoiser, params, mixing=0.0, align=0.0)
+  assert alone[1] > 1e-3 and (alone[others] == 0).all()
+  tied = _reached(denoiser, params, mixing=0.0, align=1.0)
+  assert tied[0] == 0 and (tied[1:] > 1e-4).all()
+  # Nothing else than the aligner ties them: with one that adds nothing they are apart.
+  silent = {name: fresh[name] if name.startswith('aligner') else params[name] for name in params}
+  assert (_reached(denoiser, silent, mixing=0.0, align=1.0)[others] == 0).all()
+  assert (_reached(denoiser, params, mixing=1.0, align=0.0) > 1e-5).all()
 
 
 def test_time_mixing_is_switched_row_by_row(denoiser):
@@ -155,30 +169,78 @@ def test_any_number_of_frames(denoiser):
   assert apply(params, longer, condition, jnp.ones(B)).shape == longer.shape
 
 
-class TestAligner:
-  @pytest.fixture(scope='class')
-  def aligner(self):
-    h = jax.random.normal(jax.random.key(0), (B, T, S, S, 8))
-    module = Aligner()
-    params = module.init(jax.random.key(1), h, jnp.ones(B))['params']
-    return jax.jit(lambda p, h, on: module.apply({'params': p}, h, on)), params, h
+H = jax.random.normal(jax.random.key(0), (B, T, S, S, 8))
 
-  def test_is_the_identity_at_initialisation(self, aligner):
-    apply, params, h = aligner
-    np.testing.assert_array_equal(apply(params, h, jnp.ones(B)), h)
 
-  @pytest.mark.parametrize('frame', range(T))
-  def test_is_causal(self, aligner, frame):
-    apply, params, h = aligner
-    params = _perturbed(params)
-    before = apply(params, h, jnp.ones(B))
-    after = apply(params, h.at[:, frame].add(1.0), jnp.ones(B))
-    difference = jnp.abs(before - after).max(axis=(0, 2, 3, 4))
+@pytest.fixture(scope='module', params=itertools.product(FLOWS, DIRECTIONS), ids='-'.join)
+def aligner(request):
+  """One of each kind: its direction; (parameters, features, active) -> (out, sown); parameters."""
+  flow, direction = request.param
+  module = Aligner(flow=flow, direction=direction)
+  params = module.init(jax.random.key(1), H, jnp.ones(B))['params']
+  apply = lambda p, h, on: module.apply({'params': p}, h, on, mutable='intermediates')
+  return direction, jax.jit(apply), params
+
+
+def test_a_fresh_aligner_is_the_identity(aligner):
+  _, apply, params = aligner
+  np.testing.assert_array_equal(apply(params, H, jnp.ones(B))[0], H)
+
+
+@pytest.mark.parametrize('frame', range(T))
+def test_an_aligner_is_causal_or_goes_in_both_directions(aligner, frame):
+  direction, apply, params = aligner
+  params = _perturbed(params)
+  out = [apply(params, h, jnp.ones(B))[0] for h in (H, H.at[:, frame].add(1.0))]
+  difference = np.asarray(jnp.abs(out[0] - out[1]).max(axis=(0, 2, 3, 4)))
+  assert (difference[frame:] > 1e-4).all()  # it reaches every later frame
+  if direction == 'causal':
     np.testing.assert_array_equal(difference[:frame], 0)
-    assert (difference[frame:] > 1e-4).all()  # and reaches every later frame
+  else:
+    assert (difference[:frame] > 1e-4).all()
 
-  def test_is_off_where_not_active(self, aligner):
-    apply, params, h = aligner
-    out = apply(_perturbed(params), h, jnp.array([0.0, 1.0]))
-    np.testing.assert_array_equal(out[0], h[0])
-    assert jnp.abs(out[1] - h[1]).max() > 1e-3
+
+def test_an_aligner_is_off_where_it_is_not_active(aligner):
+  _, apply, params = aligner
+  out, _ = apply(_perturbed(params), H, jnp.array([0.0, 1.0]))
+  np.testing.assert_array_equal(out[0], H[0])
+  assert jnp.abs(out[1] - H[1]).max() > 1e-3
+
+
+def test_every_parameter_of_an_aligner_gets_a_gradient(aligner):
+  _, apply, params = aligner
+  weight = jax.random.normal(jax.random.key(3), H.shape)
+  loss = lambda p: jnp.sum(weight * apply(p, H, jnp.ones(B))[0])
+  for path, g in jax.tree_util.tree_leaves_with_path(jax.grad(loss)(_perturbed(params))):
+    assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize('flow', FLOWS)
+@pytest.mark.parametrize('radius', [0.0, 0.4, 2.5, 3.0])
+def test_no_flow_is_longer_than_the_radius(flow, radius):
+  """Along each axis, and weights that are large enough go that far."""
+  module = Aligner(radius=radius, flow=flow)
+  params = module.init(jax.random.key(1), H, jnp.ones(B))['params']
+  params = jax.tree.map(lambda leaf: 30 * leaf, params)
+  _, sown = module.apply({'params': params}, H, jnp.ones(B), mutable='intermediates')
+  (found,) = sown['intermediates']['forward']['flow']
+  assert found.shape == (B, T - 1, S, S, 2)
+  assert 0.9 * radius <= jnp.abs(found).max() <= radius * (1 + 1e-6)
+
+
+@pytest.mark.parametrize('shift', [(0, 0), (2, -1), (-3, 3)])
+def test_a_matched_flow_finds_a_shift(shift):
+  """Of a map whose places all differ; what is projected is the map itself."""
+  size, features = 16, 32
+  before = jnp.sign(jax.random.normal(jax.random.key(4), (1, size, size, features)))
+  here = jnp.roll(before, shift, axis=(2, 1))  # (dx, dy)
+  module, h = Aligner(radius=3.0, flow='matched'), jnp.stack([before, here], axis=1)
+  params = module.init(jax.random.key(1), h, jnp.ones(1))['params']
+  kernel = params['forward']['match']['kernel']
+  params['forward']['match']['kernel'] = 6 * jnp.eye(*kernel.shape)
+  _, sown = module.apply({'params': params}, h, jnp.ones(1), mutable='intermediates')
+  (flow,) = sown['intermediates']['forward']['flow']
+  inside = (slice(None), slice(3, -3), slice(3, -3))
+  want = jnp.broadcast_to(-jnp.array(shift, jnp.float32), flow[:, 0][inside].shape)
+  np.testing.assert_allclose(flow[:, 0][inside], want, atol=0.01)
+  np.testing.assert_allclose(warp(before, flow[:, 0])[inside], here[inside], atol=0.03)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from hgdt_jax import report
+from hgdt_jax.methods import METHODS
 from hgdt_jax.report import contents, page
 from hgdt_jax.sampling import clips
 
@@ -207,6 +208,16 @@ def test_the_test_of_drafts_shows_its_bound_where_it_has_one(workdir, results):
   found = built(workdir)
   assert 'Is the draft right down to tau?' in found.headings and found.balanced
   assert '0.0123 (p 0.250)' in found.text and '0.0123 ≤ 0.0457 (p 0.250)' in found.text
+
+
+def test_every_method_has_a_row(workdir, results):
+  row = results['results'][0]
+  results['results'] = [row | {'method': name} for name in METHODS]
+  (workdir / 'results.json').write_text(json.dumps(results))
+  text = report.build(workdir).read_text(encoding='utf-8')
+  table = re.search(r'<thead>.*?</tbody>', text, re.DOTALL).group()
+  for name, method in METHODS.items():
+    assert f'<span class="dot" style="background:var(--{name})"></span>{method.label}</th>' in table
 
 
 def test_text_from_the_workdir_cannot_become_markup(workdir, results):
