@@ -47,7 +47,7 @@ def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, n
   part = {
     name: {'params' if like[name].ema is None else 'ema': like[name].weights} for name in names
   }
-  step, is_old = workdirs.last_step(workdir, stage), workdirs.format_of(workdir) == 1
+  step, is_old = workdirs.last_step(workdir, stage), workdirs.format_of(workdir) < 3
   if is_old:  # there the aligner had one direction, and its parameters no scope for it
     part = _aligners_changed(part, lambda params: params['forward'])
   found = checkpoint.restore_part(workdir, stage, step, {'nets': part})['nets']
@@ -152,7 +152,7 @@ class Trained:
     done = {stage: {} for stage in cfg.stages if workdirs.is_done(cfg, workdir, stage)}
     found = cls(cfg, done, mesh)
     # In format 1 the bridge knew no noise level: what draws with it, which is of the grid, is lost.
-    every = ways.METHODS | (ways.GRID if workdirs.format_of(workdir) > 1 else {})
+    every = ways.METHODS | (ways.GRID if workdirs.format_of(workdir) >= 3 else {})
     methods = (method,) if method else [name for name in every if not found._lacks(every[name])]
     wanted = {
       (stage, name) for m in methods for name, stage in found._sources(ways.find(m)).items()

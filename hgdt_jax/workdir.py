@@ -13,7 +13,8 @@ from hgdt_jax import checkpoint, config
 
 CONFIG_FILE = 'config.json'
 # 1 is that of hgdt_jax 0.1, whose checkpoints say neither what they are of nor that they are whole.
-FORMAT = 2
+# 2 is that of 0.2, whose aligner had one direction and whose bridge was told no noise level.
+FORMAT = 3
 
 # A resumed run may ask for more or other of these; all else decides what is trained.
 _MAY_CHANGE = (
@@ -159,8 +160,8 @@ def _refuse_other_format(workdir):
   content = _read(workdir)
   if content.get('format', 1) != FORMAT:
     raise ValueError(
-      f'{workdir} was begun by hgdt_jax {_version_of(content)}, whose checkpoints do not say what '
-      'they started from or whether they are whole: this version samples from it; train on with '
+      f'{workdir} was begun by hgdt_jax {_version_of(content)}, whose checkpoints are of other '
+      'networks or do not say whether they are whole: this version samples from it; train on with '
       'that one, or choose another --workdir'
     )
 
