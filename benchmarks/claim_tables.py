@@ -162,12 +162,12 @@ def strips(cells: pathlib.Path, path: pathlib.Path, rows) -> None:
 _HEAD = """# The claim, put to the test
 
 Written by `{command}` at commit {commit}; nothing in it is typed by hand.
-`benchmarks/claim_plan.py` says what each run trains. Values are means over the seeds; in brackets,
-where they are given, the seeds' own, each with its 95% interval (a bootstrap over clips; paired by
-code where two rows are compared). FVD and KVD are in I3D's features. The columns shape, scale and
-colour are drifts from frame to frame as a probe reads them, flicker is of the still background in
-grey levels, path and jitter are of the object's centre, in pixels a frame: what they are on real
-clips, the row of another real set says.
+`benchmarks/claim_plan.py` says what each run trains, [paper.md](paper.md) how it reads the paper.
+Values are means over the seeds; in brackets, where they are given, the seeds' 95% intervals (a
+bootstrap over clips; paired by code where two rows are compared). FVD and KVD are in I3D's
+features. The columns shape, scale and colour are drifts from frame to frame as a probe reads them,
+flicker is of the still background in grey levels, path and jitter are of the object's centre, in
+pixels a frame: what they are on real clips, the row of another real set says.
 """
 
 
@@ -198,7 +198,16 @@ def _set(out, name, found):
   ]
   if name == 'bench':
     shown.remove('acd_colour')
-  text = [f'\n## {name}\n', _trained(out, name)]
+  text = [f'\n## {name}\n']
+  notes = out / name / 'notes.md'  # what whoever ran it has to say of that
+  text += [notes.read_text()] if notes.exists() else []
+  least = ' · '.join(str(found[s]['least']) for s in seeds)
+  text += [
+    f'FVD, sliced Wasserstein, recall, coverage and the random Fréchet distance are of the first '
+    f'{least} clips of every row (a seed each), for they depend on how many there are; KVD does '
+    'not, and is of all clips of the row.\n',
+    _trained(out, name),
+  ]
   seconds = _seconds(out, name, seeds)
   text += ['\n### Baselines of equal cost\n', _table(found, ROWS, shown, seconds)]
   text += ['\n### The sentences\n', _sentences(found, seconds)]
@@ -232,13 +241,18 @@ def _set(out, name, found):
 
 def _table(found, rows, metrics, seconds):
   timed = any(row in seconds for row in rows)
-  head = ['', 'seeds', 'evaluations', *(['s/clip'] if timed else [])]
+  head = ['', 'seeds', 'clips', 'evaluations', *(['s/clip'] if timed else [])]
   lines = [head + [COLUMNS[m][0] for m in metrics]]
   for row, label in rows.items():
     of = [found[s]['rows'][row] for s in sorted(found) if row in found[s]['rows']]
     if not of:
       continue
-    line = [label, str(len(of)), str(of[0].get('evaluations', ''))]
+    line = [
+      label,
+      str(len(of)),
+      str(min(r['clips'] for r in of)),
+      str(of[0].get('evaluations', '')),
+    ]
     line += [f'{seconds[row]:.4f}' if row in seconds else ''] if timed else []
     lines.append(line + [_value([r['scores'].get(m) for r in of], m) for m in metrics])
   return _markdown(lines)
