@@ -10,6 +10,8 @@ from hgdt_jax import methods
 SETS = {'bench': 'bench', 'weizmann': 'small'}  # their presets
 # Steps of the grids' cells: of one start all take as many, whatever else they differ in.
 DRAFT_STEPS, NOISE_STEPS = 3, 4
+# Cells of the two systems as they are meant, in so many steps.
+FULL, PAPER = 'hybrid.draft_video_aligned_gan', 'paper.draft_frames_aligned_gan'
 MAIN = ('hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal')  # of the first table
 
 
@@ -135,8 +137,8 @@ class Cell:
 
 LONG_FRAMES, LONG_CLIPS = 64, 512  # of the cells whose clips are drawn long as well
 LONG = (
-  Cell('hybrid', 'hybrid', 3, whole=True),
-  Cell('paper', 'hybrid', 3, whole=True),
+  Cell(*FULL.split('.'), 3, whole=True),
+  Cell(*PAPER.split('.'), 3, whole=True),
   Cell('gan_equal', 'gan', 0, whole=True),
   Cell('diffusion_equal', 'diffusion', 4, whole=True),
 )
@@ -145,15 +147,17 @@ LONG = (
 def cells(run: str) -> list[Cell]:
   """The rows that are drawn from a run."""
   stages = RUNS[run].stages
+  wholes = {FULL, PAPER}
   grid = lambda names: [
-    Cell(run, m, DRAFT_STEPS if methods.GRID[m].drafted else NOISE_STEPS) for m in names
+    Cell(run, m, DRAFT_STEPS if methods.GRID[m].drafted else NOISE_STEPS, f'{run}.{m}' in wholes)
+    for m in names
   ]
   if run in ('hybrid', 'paper'):
     tried = [m for m in methods.GRID if m != 'draft' and m.endswith('_bridge') <= ('draft' in m)]
     if run == 'paper':  # its temporal layers are idle: frames and video are one method
       tried = [m for m in tried if '_video' not in m]
     return [
-      *(Cell(run, 'hybrid', steps, whole=True) for steps in (1, 3)),
+      Cell(run, {'hybrid': FULL, 'paper': PAPER}[run].split('.')[1], 1, whole=True),
       Cell(run, 'gan', 0, whole=True),
       Cell(run, 'draft', 0),
       *grid(tried),
@@ -189,14 +193,16 @@ def pairs(rows: Iterable[str]) -> list[tuple[str, str]]:
     *('frames_equal.diffusion_frames.4', 'frames_equal.diffusion_frames.50'),
   ]
   wanted = [
-    (f'{system}.hybrid.{steps}', other)
-    for system in ('hybrid', 'paper')
+    (f'{system}.{steps}', other)
+    for system in (FULL, PAPER)
     for steps in (1, 3)
     for other in baselines
   ]
   for row in rows:
     run, method, steps = row.split('.')[:3] if row.count('.') == 2 else ('', '', '')
     wanted.append((row, f'{run}.{method.replace("_aligned", "")}.{steps}'))
+    if '_no_aligner' in run:
+      wanted.append(({'hybrid': f'{FULL}.3', 'paper': f'{PAPER}.3'}[run.split('_')[0]], row))
     wanted.append((row, f'{run}.{method.replace("_video", "_frames")}.{steps}'))
     for latents in ('_gan', '_bridge'):
       wanted.append((row, f'{run}.{method.removesuffix(latents)}.{steps}'))

@@ -16,9 +16,9 @@ DRIFTS = (
   *('motion_object', 'jitter_object'),
 )
 ALWAYS = (*OF_SETS, 'motion_ratio', 'acd_colour')
-RESAMPLED = {'kvd': 300, 'sliced_wasserstein': 30, 'fvd': 60}  # others of sets have no interval
+RESAMPLED = {'kvd': 300, 'fvd': 40}  # others of sets have no interval
 BIASED = ('fvd', 'sliced_wasserstein', 'recall', 'coverage', 'frechet_random_conv3d')
-DIFFER = {'kvd': 300, 'fvd': 60, 'frechet_random_conv3d': 60}
+DIFFER = {'kvd': 300, 'fvd': 40, 'frechet_random_conv3d': 40}
 
 
 def stats(out: pathlib.Path, name: str, seeds) -> dict:
@@ -30,7 +30,7 @@ def stats(out: pathlib.Path, name: str, seeds) -> dict:
     least = min(_count(cells, row) for row in rows if not row.startswith('long.'))
     jobs += [(_row, cells, row, least) for row in rows]
     jobs += [(_pair, cells, pair, least) for pair in plan.pairs(rows)]
-    jobs += [(_smallest, cells, 'smallest', least)] if 'hybrid.hybrid.3' in rows else []
+    jobs += [(_smallest, cells, 'smallest', least)] if f'{plan.FULL}.3' in rows else []
   with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
     found = list(pool.map(_do, jobs))
   result = {str(seed): {'rows': {}, 'pairs': {}, 'smallest': {}, 'least': 0} for seed in seeds}
@@ -107,7 +107,7 @@ def _pair(cells, pair, least):
 
 def _smallest(cells, _, least):
   """The smallest difference between two methods that so many clips tell apart, by metric."""
-  real, pool = _load(cells, 'real')['clip_i3d'], _load(cells, 'hybrid.hybrid.3')['clip_i3d']
+  real, pool = _load(cells, 'real')['clip_i3d'], _load(cells, f'{plan.FULL}.3')['clip_i3d']
   found = {}
   for metric, splits in (('fvd', 20), ('kvd', 50)):
     for count in sorted({64, 256, least, len(pool)}):

@@ -37,10 +37,10 @@ ROWS = {  # of the main table
   'diffusion_equal.diffusion.2': 'diffusion, equal cost',
   'diffusion_equal.diffusion.4': 'diffusion, equal cost',
   'diffusion_equal.diffusion.50': 'diffusion, equal cost',
-  'paper.hybrid.1': "hybrid, the paper's own",
-  'paper.hybrid.3': "hybrid, the paper's own",
-  'hybrid.hybrid.1': 'hybrid, full',
-  'hybrid.hybrid.3': 'hybrid, full',
+  f'{plan.PAPER}.1': "hybrid, the paper's own",
+  f'{plan.PAPER}.3': "hybrid, the paper's own",
+  f'{plan.FULL}.1': 'hybrid, full',
+  f'{plan.FULL}.3': 'hybrid, full',
 }
 GRIDS = {
   'paper': "The paper's setting: one set of weights, each part on and off",
@@ -65,12 +65,18 @@ TRIED = {  # other runs
 }
 # A sentence of the paper, the metric that speaks for it, and the rows that it compares: it holds
 # where the first has less. 'ratio' compares seconds a clip.
+_NAMES = {plan.FULL: 'full', plan.PAPER: "paper's own"}
 SENTENCES = (
-  ('faster than diffusion', 'seconds', 'hybrid.hybrid.3', 'diffusion_equal.diffusion.50'),
-  ('faster, the paper alone', 'seconds', 'paper.hybrid.3', 'frames_equal.diffusion_frames.50'),
+  ('faster than diffusion', 'seconds', f'{plan.FULL}.3', 'diffusion_equal.diffusion.50'),
+  ('faster, the paper alone', 'seconds', f'{plan.PAPER}.3', 'frames_equal.diffusion_frames.50'),
   *(
-    (f'lower {metric.upper()} than {what}', metric, f'{system}.hybrid.{steps}', other)
-    for system, steps in (('hybrid', 3), ('hybrid', 1), ('paper', 3))
+    (
+      f'{_NAMES[system]} at {steps + 1}: lower {metric.upper()} than {what}',
+      metric,
+      f'{system}.{steps}',
+      other,
+    )
+    for system, steps in ((plan.FULL, 3), (plan.FULL, 1), (plan.PAPER, 3))
     for metric in ('fvd', 'kvd')
     for what, other in (
       ('the GAN', 'gan_equal.gan.0'),
@@ -81,7 +87,7 @@ SENTENCES = (
     )
   ),
   *(
-    (f'{what}: steadier than {whom}', metric, 'hybrid.hybrid.3', other)
+    (f'{what}: steadier than {whom}', metric, f'{plan.FULL}.3', other)
     for metric, what in (
       ('drift_shape', 'shape'),
       ('drift_scale', 'scale'),
@@ -95,28 +101,32 @@ SENTENCES = (
     )
   ),
   *(
-    (f'the aligner steadies {what} {where}', metric, f'{row}_aligned.{steps}', f'{row}.{steps}')
+    (f'the aligner steadies {what} {where}', metric, row.format('_aligned'), row.format(''))
     for metric, what in (
       ('drift_shape', 'shape'),
       ('drift_scale', 'scale'),
       ('drift_colour', 'colour'),
       ('flicker_background', 'the background'),
     )
-    for where, row, steps in (
-      ("(paper's, from a draft)", 'paper.draft_frames', 3),
-      ("(paper's, from noise)", 'paper.noise_frames', 4),
-      ('(full, from a draft)', 'hybrid.draft_video', 3),
-      ('(full, from noise)', 'hybrid.noise_video', 4),
+    for where, row in (
+      ("(paper's, from a draft, with latents)", 'paper.draft_frames{}_gan.3'),
+      ("(paper's, from a draft)", 'paper.draft_frames{}.3'),
+      ("(paper's, from noise)", 'paper.noise_frames{}.4'),
+      ('(full, from a draft, with latents)', 'hybrid.draft_video{}_gan.3'),
+      ('(full, from a draft)', 'hybrid.draft_video{}.3'),
+      ('(full, from noise)', 'hybrid.noise_video{}.4'),
     )
   ),
   *(
-    (f'the aligner lowers {metric.upper()} {where}', metric, f'{row}_aligned.{n}', f'{row}.{n}')
+    (f'the aligner lowers {metric.upper()} {where}', metric, row.format('_aligned'), row.format(''))
     for metric in ('fvd', 'kvd')
-    for where, row, n in (
-      ("(paper's, from a draft)", 'paper.draft_frames', 3),
-      ("(paper's, from noise)", 'paper.noise_frames', 4),
-      ('(full, from a draft)', 'hybrid.draft_video', 3),
-      ('(full, from noise)', 'hybrid.noise_video', 4),
+    for where, row in (
+      ("(paper's, from a draft, with latents)", 'paper.draft_frames{}_gan.3'),
+      ("(paper's, from a draft)", 'paper.draft_frames{}.3'),
+      ("(paper's, from noise)", 'paper.noise_frames{}.4'),
+      ('(full, from a draft, with latents)', 'hybrid.draft_video{}_gan.3'),
+      ('(full, from a draft)', 'hybrid.draft_video{}.3'),
+      ('(full, from noise)', 'hybrid.noise_video{}.4'),
     )
   ),
 )
