@@ -26,7 +26,8 @@ class Method:
     mixing: frames see each other through the denoiser's temporal layers.
     aligned: the aligner is on.
     latents: what the denoiser is told: 'none'; 'gan', the w of a draft; 'bridge', what the bridge
-      makes of the noisy clip or, where it was trained on clean clips, of the draft.
+      makes of the noisy clip or, where it was trained on clean clips, of the draft; 'trained', what
+      goes with the denoiser's training, see `as_trained`.
     sampler: '' for the configured one.
     continues: it can be given a first frame.
   """
@@ -44,6 +45,17 @@ class Method:
   latents: str = 'none'
   sampler: str = ''
   continues: bool = False
+
+  def as_trained(self, latents: str) -> 'Method':
+    """With 'trained' resolved; `latents` as config.aligner has it.
+
+    A denoiser that learnt with the bridge's guess from noisy clips is told just that of drafts; one
+    that learnt with those of clean clips, the w of the draft.
+    """
+    if self.latents != 'trained':
+      return self
+    told = {'none': 'none', 'clean': 'gan', 'noised': 'bridge'}[latents]
+    return dataclasses.replace(self, latents=told)
 
   @property
   def networks(self) -> tuple[str, ...]:
@@ -92,7 +104,7 @@ METHODS = {
     'D',
     drafted=True,
     aligned=True,
-    latents='gan',
+    latents='trained',
     continues=True,
   ),
   'hybrid_fewstep': Method(
@@ -104,7 +116,7 @@ METHODS = {
     needs=('fewstep',),
     drafted=True,
     aligned=True,
-    latents='gan',
+    latents='trained',
     sampler='ddpm',  # trained to draw from the posterior
   ),
 }

@@ -129,7 +129,7 @@ class Trained:
   @property
   def methods(self) -> tuple[str, ...]:
     """The ways to sample that the stages so far allow."""
-    return tuple(name for name in ways.METHODS if not self._lacks(ways.METHODS[name]))
+    return tuple(name for name in ways.METHODS if not self._lacks(self._way(name)))
 
   @classmethod
   def load(cls, workdir: pathlib.Path, method: str = '') -> 'Trained':
@@ -153,9 +153,11 @@ class Trained:
     found = cls(cfg, done, mesh)
     # In format 1 the bridge knew no noise level: what draws with it, which is of the grid, is lost.
     every = ways.METHODS | (ways.GRID if workdirs.format_of(workdir) >= 3 else {})
-    methods = (method,) if method else [name for name in every if not found._lacks(every[name])]
+    methods = (
+      (method,) if method else [name for name in every if not found._lacks(found._way(name))]
+    )
     wanted = {
-      (stage, name) for m in methods for name, stage in found._sources(ways.find(m)).items()
+      (stage, name) for m in methods for name, stage in found._sources(found._way(m)).items()
     }
     if method:
       _say_what_is_not_done(found, workdir, method)
@@ -171,7 +173,7 @@ class Trained:
     return hybrid.Recipe(
       denoising.schedule(self.cfg),
       denoising.frame_noise(self.cfg),
-      sampler or ways.find(method).sampler or self.cfg.hybrid.sampler,
+      sampler or self._way(method).sampler or self.cfg.hybrid.sampler,
       self.cfg.hybrid.spacing,
     )
 
@@ -185,7 +187,7 @@ class Trained:
     (XLA counts 2.0 times the operations of a forward pass alone), or two where activations are
     recomputed.
     """
-    way = ways.find(method)
+    way = self._way(method)
     if not way.refined:
       return 1
     passes = (1 + guided) * (2 + self.cfg.denoiser.remat if known else 1)
@@ -193,7 +195,7 @@ class Trained:
 
   def steps(self, method: str, evaluations: int) -> int:
     """Steps of a method that spend at most that many network evaluations, at least 1."""
-    return self.recipe(method).steps(max(1, evaluations - self._generates(ways.find(method))))
+    return self.recipe(method).steps(max(1, evaluations - self._generates(self._way(method))))
 
   def draw(
     self,
@@ -225,7 +227,7 @@ class Trained:
     Raises:
       ValueError: the method is not one of `methods`, or cannot do what is asked.
     """
-    way, frames = ways.find(method), frames or self.cfg.data.frames
+    way, frames = self._way(method), frames or self.cfg.data.frames
     self._check(method, frames, guidance, known)
     key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
     clip, latents, given = None, None, self._known(known, frames)
@@ -253,7 +255,7 @@ class Trained:
     with the aligner and without latents, for those of a clean clip would be an encoding of the
     answer.
     """
-    way = ways.find(method)
+    way = self._way(method)
     key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
     start = self._truncate(self._clips(video), key, numbers, tau)
     walk = self._walk(way, start, numbers, tau, steps, label)
@@ -262,12 +264,12 @@ class Trained:
   def draft_at(self, method: str, label, seed: int, tau: float, *, first: int = 0):
     """What a `method` that drafts refines from: its drafts diffused to tau. As `clips_at`."""
     key, label, numbers = jax.random.key(seed), self._labels(label), self._numbers(first, label)
-    draft, _ = self._drafted(ways.find(method), key, numbers, label, self.cfg.data.frames)
+    draft, _ = self._drafted(self._way(method), key, numbers, label, self.cfg.data.frames)
     return self._fetch(self._truncate(draft, key, numbers, tau), _NOISY_CONTRAST)
 
   def told_of_drafts(self, method: str, label, seed: int, tau: float, *, first: int = 0):
     """The latents `[N, T, D]` that a method is told of its drafts at tau, its first step."""
-    way, key = ways.find(method), jax.random.key(seed)
+    way, key = self._way(method), jax.random.key(seed)
     label, numbers = self._labels(label), self._numbers(first, label)
     draft, latents = self._drafted(way, key, numbers, label, self.cfg.data.frames)
     if way.latents == 'bridge':
@@ -277,7 +279,7 @@ class Trained:
   def told_of_clips(self, method: str, video, seed: int, tau: float, *, first: int = 0):
     """The latents that a method's denoiser was told of such clips in training, `[N, T, D]`."""
     key, numbers = jax.random.key(seed), self._numbers(first, video)
-    return np.asarray(self._told_of(ways.find(method), self._clips(video), key, numbers, tau))
+    return np.asarray(self._told_of(self._way(method), self._clips(video), key, numbers, tau))
 
   def _told_of(self, way, clip, key, numbers, tau):
     """The bridge's guess, from the clip or from what noise leaves of it."""
@@ -290,6 +292,9 @@ class Trained:
     """Given clips diffused to tau, uint8 `[N, T, H, W, C]` at a contrast that clips no noise."""
     clip, key = self._clips(video), jax.random.key(seed)
     return self._fetch(self._truncate(clip, key, self._numbers(first, video), tau), _NOISY_CONTRAST)
+
+  def _way(self, method):
+    return ways.find(method).as_trained(self.cfg.aligner.latents)
 
   def _nets(self, way):
     return {name: self.weights[stage][name].params for name, stage in self._sources(way).items()}
@@ -328,7 +333,7 @@ class Trained:
     return self.cfg.aligns and self._lender('bridge', way) is not None
 
   def _check(self, method, frames, guidance, known):
-    way = ways.find(method)
+    way = self._way(method)
     if lacks := self._lacks(way):
       raise ValueError(
         f'method {method!r} cannot be sampled here, for want of {" and ".join(lacks)}; the trained '
@@ -526,7 +531,7 @@ class Trained:
 
 def _say_what_is_not_done(found, workdir, method):
   """A line for each stage that the method would draw with; ValueError for one that it needs."""
-  way = ways.find(method)
+  way = found._way(method)
   for stage in way.draws_from:
     if stage not in found.cfg.stages or stage in found.weights:
       continue

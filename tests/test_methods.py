@@ -57,3 +57,14 @@ def test_a_method_is_found_by_its_name_and_knows_its_networks(name):
 def test_an_unknown_method_is_answered_with_those_there_are():
   with pytest.raises(ValueError, match=r"no method 'hybird'; there are gan, .*draft_video_gan"):
     methods.find('hybird')
+
+
+@pytest.mark.parametrize(
+  ('latents', 'told'), [('none', 'none'), ('clean', 'gan'), ('noised', 'bridge')]
+)
+def test_the_hybrid_is_told_what_its_denoiser_was_trained_to_be_told(latents, told):
+  hybrid = methods.METHODS['hybrid']
+  fields = {field: getattr(hybrid.as_trained(latents), field) for field in FIELDS}
+  of_the_grid = methods.GRID[methods.grid_name(True, True, True, told)]
+  assert fields == {field: getattr(of_the_grid, field) for field in FIELDS}
+  assert of_the_grid.as_trained(latents) == of_the_grid
