@@ -180,7 +180,6 @@ def cost(out, name, key):
   path = out / 'cost' / name
   path.mkdir(parents=True, exist_ok=True)
   content = {'seconds': seconds, 'compile': compiled, 'device': jax.devices()[0].device_kind}
-  content['gflop'] = (step.cost_analysis() or {}).get('flops', 0.0) / 1e9
   (path / f'{key}.json').write_text(json.dumps(content))
   print(key, content)
 

@@ -166,7 +166,7 @@ def strips(cells: pathlib.Path, path: pathlib.Path, rows) -> None:
     for j, frame in enumerate(frames):
       left = margin + j * side + gap * (j // (len(frames) // CLIPS))
       page.paste(Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST), (left, top))
-  page.save(path, optimize=True)
+  page.quantize(256).save(path, optimize=True)
 
 
 _HEAD = """# The claim, put to the test
@@ -183,7 +183,8 @@ pixels a frame: what they are on real clips, the row of another real set says.
 
 def _shown():
   """Rows of the strips: `{row: label}`."""
-  steps = lambda row: f' ({row.rpartition(".")[2]} steps)' if row.count('.') == 2 else ''
+  last = lambda row: row.rpartition('.')[2]
+  steps = lambda row: f' ({last(row)} steps)' if row.count('.') == 2 and last(row) != '0' else ''
   rows = {'real': 'real'} | {row: label + steps(row) for row, label in ROWS.items()}
   for run in GRIDS:
     rows |= {c.name: f'{run}: {c.method}' for c in plan.cells(run) if c.method != 'hybrid'}
@@ -216,7 +217,7 @@ def _set(out, name, found):
     f'FVD, sliced Wasserstein, recall, coverage and the random Fréchet distance are of the first '
     f'{least} clips of every row (a seed each), for they depend on how many there are; KVD does '
     'not, and is of all clips of the row.\n',
-    _trained(out, name),
+    _trained(out, name, {row.split('.')[0] for s in seeds for row in found[s]['rows']}),
   ]
   seconds = _seconds(out, name, seeds)
   text += ['\n### Baselines of equal cost\n', _table(found, ROWS, shown, seconds)]
@@ -343,7 +344,7 @@ def _smallest(found):
   for count in sorted({int(key.split()[1]) for key in values}):
     lines.append([str(count), *(f'{values[f"{m} {count}"]:.3g}' for m in ('fvd', 'kvd'))])
   said = (
-    'Of two methods as far from the real clips as the hybrid at 4 evaluations, each with so many '
+    'Of two methods as far from the real clips as the paper at 4 evaluations, each with so many '
   )
   return said + 'clips (two-sided 5%, power 80%, not paired):\n\n' + _markdown(lines)
 
@@ -355,13 +356,13 @@ def _seconds(out, name, seeds):
   return found
 
 
-def _trained(out, name):
+def _trained(out, name, drawn):
   """What each run cost, in seconds of steps alone."""
   kept = {p.stem: json.loads(p.read_text()) for p in (out / 'cost' / name).glob('*.json')}
   cost = {key: one['seconds'] for key, one in kept.items()}
   device = ', '.join(sorted({one['device'] for one in kept.values()}))
-  lines = [['run', 'stages: steps × ms', 'seconds in all', 'TFLOP in all']]
-  for run in plan.RUNS:
+  lines = [['run', 'stages: steps × ms', 'seconds in all']]
+  for run in [run for run in plan.RUNS if run in drawn]:
     keys = {stage: plan.cost_key(name, run, stage) for stage in plan.RUNS[run].stages}
     like = plan.RUNS[run].fills[1:]
     needed = [
@@ -373,8 +374,7 @@ def _trained(out, name):
     steps = plan.steps(name, run, cost)
     parts = [f'{stage} {count} × {1e3 * cost[keys[stage]]:.1f}' for stage, count in steps.items()]
     total = sum(count * cost[keys[stage]] for stage, count in steps.items())
-    flop = sum(count * kept[keys[stage]]['gflop'] for stage, count in steps.items()) / 1e3
-    lines.append([f'`{run}`', ', '.join(parts), f'{total:.0f}', f'{flop:.0f}'])
+    lines.append([f'`{run}`', ', '.join(parts), f'{total:.0f}'])
   return (
     f'Trained on {device}; seconds are of compiled steps, timed one after the other.\n\n'
     + _markdown(lines)
