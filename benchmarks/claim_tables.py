@@ -166,7 +166,7 @@ def strips(cells: pathlib.Path, path: pathlib.Path, rows) -> None:
     for j, frame in enumerate(frames):
       left = margin + j * side + gap * (j // (len(frames) // CLIPS))
       page.paste(Image.fromarray(frame).resize((side, side), Image.Resampling.NEAREST), (left, top))
-  page.quantize(256).save(path, optimize=True)
+  page.save(path, optimize=True)
 
 
 _HEAD = """# The claim, put to the test
