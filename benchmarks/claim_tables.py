@@ -296,7 +296,10 @@ def _sentences(found, seconds):
       shown = ' · '.join(
         f'{v:+.{digits}f} ({a:+.{digits}f} to {b:+.{digits}f})' for v, a, b in each
       )
-      lines.append([said, f'`{first}` less `{second}`, {metric}', shown, verdict_of(each)])
+      verdict = verdict_of(each)
+      if len(each) < len(found):
+        verdict += f', {len(each)} of {len(found)} seeds'
+      lines.append([said, f'`{first}` less `{second}`, {metric}', shown, verdict])
   return _markdown(lines)
 
 
