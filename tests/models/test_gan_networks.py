@@ -311,9 +311,11 @@ def test_a_critic_with_spread_sees_that_all_clips_are_one(critic):
 def test_bridge_guesses_unit_latents_for_every_frame():
   video = jax.random.normal(jax.random.key(0), (B, T, S, S, 3))
   bridge = Bridge(latent_size=8, width=8, max_width=8, patch=2)
-  latents, _ = bridge.init_with_output(jax.random.key(1), video)
+  latents, variables = bridge.init_with_output(jax.random.key(1), video, jnp.zeros(B))
   assert latents.shape == (B, T, 8)
   np.testing.assert_allclose(latents.std(axis=-1), 1, atol=1e-3)
+  noisy = bridge.apply(variables, video, jnp.ones(B))
+  assert np.abs(noisy - latents).max() > 0.01  # it knows how much of the clip is noise
 
 
 def test_spectral_normalisation_sets_the_largest_singular_value_to_one():
