@@ -10,6 +10,7 @@ own; what is timed is timed by one process at a time, when nothing trains.
 import concurrent.futures
 import contextlib
 import fcntl
+import functools
 import itertools
 import json
 import os
@@ -142,8 +143,6 @@ def alone(out):
 
 def cost(out, name, key):
   """Seconds a step of a stage, compiled."""
-  import functools
-
   import jax
   import numpy as np
 
@@ -185,7 +184,7 @@ def cost(out, name, key):
 
 
 def costs(out, name):
-  """Seconds a step by key; the mean of nothing is an error."""
+  """Seconds a step of a set, by key."""
   found = {}
   for path in (out / 'cost' / name).glob('*.json'):
     found[path.stem] = json.loads(path.read_text())['seconds']

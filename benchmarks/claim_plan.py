@@ -12,6 +12,7 @@ SETS = {'bench': 'bench', 'weizmann': 'small'}  # their presets
 DRAFT_STEPS, NOISE_STEPS = 3, 4
 # Cells of the two systems as they are meant, in so many steps.
 FULL, PAPER = 'hybrid.draft_video_aligned_gan', 'paper.draft_frames_aligned_gan'
+BLURS = (0.35, 0.5, 0.7)  # deviations in pixels, of a draft that no network refines
 MAIN = ('hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal')  # of the first table
 
 
@@ -198,6 +199,7 @@ def pairs(rows: Iterable[str]) -> list[tuple[str, str]]:
     for steps in (1, 3)
     for other in baselines
   ]
+  wanted += [(f'{FULL}.{steps}', f'{PAPER}.{steps}') for steps in (1, 3)]
   for row in rows:
     run, method, steps = row.split('.')[:3] if row.count('.') == 2 else ('', '', '')
     wanted.append((row, f'{run}.{method.replace("_aligned", "")}.{steps}'))
@@ -217,9 +219,9 @@ def pairs(rows: Iterable[str]) -> list[tuple[str, str]]:
 def recipe(name: str, run: str):
   """The ml_collections config of a run, before its steps are set."""
   module = importlib.import_module(f'configs.{RUNS[run].recipe}')
-  config = module.get_config('bench' if name == 'bench' else 'small')
+  config = module.get_config(SETS[name])
   if name == 'weizmann':
-    weizmann = importlib.import_module('configs.weizmann').get_config('small')
+    weizmann = importlib.import_module('configs.weizmann').get_config(SETS[name])
     frames_share, stages, steps = config.diffusion.frames_share, config.stages, config.aligner.steps
     config = weizmann
     config.diffusion.frames_share, config.stages = frames_share, stages

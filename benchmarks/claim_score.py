@@ -15,7 +15,6 @@ from hgdt_jax.metrics import measures, networks, rivals
 
 MEASURES = ('clip_i3d', 'clip_random_conv3d', 'motion', 'acd_colour')
 PROBED = ('drift',)  # read by a probe of the synthetic source
-BLURS = (0.35, 0.5, 0.7)  # deviations in pixels, of a draft that no network refines
 SHOWN = 6  # clips of a strip
 
 
@@ -35,7 +34,7 @@ def score(workdir: pathlib.Path, name: str, weights: str | None) -> None:
     some = label if cell.whole else label[: -(-len(label) // 2)]
     keep(cell.name, functools.partial(draw, model, cell, some), **facts)
     if cell.method == 'draft' and workdir.name == 'hybrid':
-      for sigma in BLURS:
+      for sigma in plan.BLURS:
         blurred = lambda cell=cell, some=some, s=sigma: rivals.blurred(draw(model, cell, some), s)
         keep(f'rival.draft_blurred_{sigma}', blurred)
     if cell in plan.LONG and name == 'bench':
@@ -74,7 +73,7 @@ def _laws(model, clips):
 
 
 def clock(workdir: pathlib.Path, name: str, repeats: int = 3) -> None:
-  """Writes `seconds.json`: seconds a clip of every cell, whole batches, without compilation."""
+  """Writes `cells/RUN.seconds`: of a clip of every cell, in whole batches, nothing compiling."""
   model, found = trained.Trained.load(workdir), {}
   label = _clips(model.cfg, workdir, 'test')['label'][: model.cfg.evaluation.batch]
   for cell in plan.cells(workdir.name):

@@ -19,7 +19,7 @@ from input_pipeline.sampling import SHORT
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
-__all__ = ['AUTO', 'LATENTS', 'LEAST_SCORED', 'STAGES', 'Config', 'as_dict', 'build']
+__all__ = ['AUTO', 'LEAST_SCORED', 'STAGES', 'Config', 'as_dict', 'build']
 
 # Every stage, in its order, and the networks it takes over: from the last of these stages that runs
 # before it. Those of _MAY_BEGIN begin from scratch where none does.
