@@ -144,22 +144,16 @@ def alone(out):
 def cost(out, name, key):
   """Seconds a step of a stage, compiled."""
   import jax
-  import numpy as np
 
-  from hgdt_jax import run as runs
-  from hgdt_jax import sharding, trained
+  from hgdt_jax import programs, sharding, trained
   from hgdt_jax.stages import STAGES
 
   run, stage = plan.of_cost_key(name, key)
   cfg = plan.build(plan.config(name, run, 0, {}, _SCALE.value, _DATA.value))
   mesh, root = sharding.make_mesh(-1, 1), jax.random.key(0)
-  shape = (cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
-  rows = np.zeros(cfg.data.batch)
-  batch = {'video': np.zeros(shape, np.uint8), 'label': rows.astype(np.int32)}
-  batch = sharding.put(batch | {'id': rows.astype(np.int64)}, mesh)
-  like = trained.abstract_state(cfg, stage, mesh)
+  batch, like = programs.batch(cfg, mesh), trained.abstract_state(cfg, stage, mesh)
   began = time.monotonic()
-  step = runs.compiled_step(cfg, stage, mesh).lower(like, batch, root).compile()
+  step = programs.compiled(cfg, stage, mesh)
   compiled = time.monotonic() - began
   begin = functools.partial(STAGES[stage].init, cfg)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, like)

@@ -44,7 +44,7 @@ def small(config):
   config.bridge.update(width=32, max_width=96)
   config.gan.update(steps=2500, learning_rate=1e-3, ema_decay=0.995, r1=0.3, r2=0.3)
   config.diffusion.update(
-    steps=1500, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
+    steps=900, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
   )
   config.aligner.update(steps=100, learning_rate=2e-3)
   config.joint.update(
@@ -52,14 +52,14 @@ def small(config):
     learning_rate=4e-4,
     critic_learning_rate=1e-3,
     denoiser_learning_rate=2e-4,
-    refiner_rows=4,
+    refiner_rows=0,
   )
   config.fewstep.update(
     steps=200, learning_rate=2e-4, critic_learning_rate=1e-3, walk=3, ema_decay=0.99
   )
   config.hybrid.update(tau=0.4, steps=3)
   config.evaluation.update(
-    clips=64, batch=16, flow_clips=8, taus=(0.1, 0.25, 0.4, 0.6), evaluations=(2, 4, 8), checks=5
+    clips=64, batch=16, flow_clips=8, taus=(0.2, 0.4, 0.6), evaluations=(2, 4, 8), checks=2
   )
   return config
 

@@ -75,7 +75,8 @@ def evaluate(
   if cfg.gan.image_share:
     continuing = [method for method in trained.methods if ways.METHODS[method].continues]
     rows += [_continued(trained, method, held_out, facts, show) for method in continuing]
-  results = {'results': rows, 'curves': _curves(trained, held_out), 'environment': environment}
+  curves = _curves(trained, held_out, {row['method']: row for row in rows})
+  results = {'results': rows, 'curves': curves, 'environment': environment}
   if processes.is_first():
     _write_json(workdir / 'results.json', results)
   return rows
@@ -293,18 +294,23 @@ def _refined(trained, method, held_out):
   return _in_batches(cfg, len(video), refine)[0]
 
 
-def _curves(trained, held_out):
-  """Score against tau, and against network evaluations."""
+def _curves(trained, held_out, rows):
+  """Score against tau, and against network evaluations; a point that is in `rows` is that row."""
   cfg = trained.cfg
 
   def point(method, steps, tau):
-    video, seconds = _draw(trained, method, held_out, steps, tau)
-    scores = _scores(held_out['video'], video, _CURVES)
-    scores |= _warping(cfg, held_out['video'], video)
+    if (steps, tau) == (_table_steps(trained, method), cfg.hybrid.tau):
+      seconds, metrics = rows[method]['seconds_per_clip'], rows[method]['metrics']
+      values = {name: metrics[name] for name in (*_CURVES, 'warping_error')}
+    else:
+      video, seconds = _draw(trained, method, held_out, steps, tau)
+      scores = _scores(held_out['video'], video, _CURVES)
+      scores |= _warping(cfg, held_out['video'], video)
+      values = {name: one.value for name, one in scores.items()}
     return {
       'network_evaluations': trained.evaluations(method, steps),
       'seconds_per_clip': seconds,
-      'metrics': {name: one.value for name, one in scores.items()},
+      'metrics': values,
     }
 
   curves = {'tau': [], 'network_evaluations': [], 'truncation': []}

@@ -17,6 +17,7 @@ from hgdt_jax import (
   guards,
   lock,
   processes,
+  programs,
   report,
   results,
   rng,
@@ -31,7 +32,6 @@ from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
 from hgdt_jax.stages import STAGES
-from hgdt_jax.state import on_mesh
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 
@@ -88,22 +88,32 @@ def _train(cfg, mesh, workdir):
   _count_rejected(sources, workdir)
 
   model, held_out = trained.Trained(cfg, {}, mesh), _held_out(cfg, sources)
-  for stage in cfg.stages:
-    if stage != 'gan' and model.cfg.hybrid.tau == config.AUTO:
-      model = _with_chosen_tau(model, sources['train'], workdir)
-    train_stage(model, stage, sources['train'], held_out, workdir)
+  if cfg.hybrid.tau == config.AUTO:  # the programs of the other stages depend on it
+    _train_stages(model, ('gan',), sources, held_out, workdir)
+    model = _with_chosen_tau(model, sources['train'], workdir)
+  _train_stages(model, model.cfg.stages, sources, held_out, workdir)
   return model, sources
+
+
+def _train_stages(model, stages, sources, held_out, workdir):
+  """Those that are not done yet; of the others, what they hand on is read."""
+  stages = [stage for stage in stages if stage not in model.weights]
+  left = [stage for stage in stages if not workdirs.is_done(model.cfg, workdir, stage)]
+  with programs.ahead(model.cfg, left, model.mesh) as program:
+    for stage in stages:
+      train_stage(model, stage, program, sources['train'], held_out, workdir)
 
 
 def _held_out(cfg, sources):
   return input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
 
 
-def train_stage(model, stage, source, held_out, workdir) -> None:
+def train_stage(model, stage, program, source, held_out, workdir) -> None:
   """One stage from its newest checkpoint to its last step; `model` gets what it hands on.
 
   Args:
     model: holds the stages before it.
+    program: the step of a stage, as `programs.ahead` gives it.
     source: the clips to train on.
     held_out: clips that what it has come to is scored against on the way.
   """
@@ -129,7 +139,11 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
       attempt = train.go_on_from(about, batches, watch)
     else:
       taken = {name: model.weights[lender][name] for name, lender in lenders.items()}
-      begin = jax.jit(functools.partial(_begin, cfg, module), out_shardings=shardings)
+      begin = jax.jit(
+        functools.partial(_begin, cfg, module),
+        out_shardings=shardings,
+        compiler_options=programs.optimised(0),  # it runs once
+      )
       state = begin(rng.stream(root, f'{stage}/init'), taken)
     if int(state.step) < section.steps:
 
@@ -141,7 +155,7 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
       try:
         job = train.Job(
           stage=stage,
-          step=compiled_step(cfg, stage, mesh),
+          step=program(stage),
           batches=batches,
           checkpoints=checkpoints,
           started_from={name: workdirs.last_step(workdir, name) for name in lenders.values()},
@@ -162,19 +176,6 @@ def train_stage(model, stage, source, held_out, workdir) -> None:
         for one in writers:
           one.close()
   model.weights[stage] = _handed_on(state)
-
-
-def compiled_step(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
-  """A stage's step as it is trained by: `(state, batch, root) -> (state, metrics)`, under jit."""
-  whole = sharding.replicated(mesh)
-  like = trained.abstract_state(cfg, stage, mesh)
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
-  return jax.jit(
-    on_mesh(STAGES[stage].make_step(cfg), mesh),
-    donate_argnums=0,
-    in_shardings=(shardings, sharding.batch(mesh), whole),
-    out_shardings=(shardings, whole),
-  )
 
 
 def sample(

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import tqdm
 
-from hgdt_jax.metrics import clip_sets, score
+from hgdt_jax.metrics import clip_sets, score, statistics_cache
 from input_pipeline import folder, video_files
 
 _READERS = min(8, os.cpu_count() or 1)  # threads; decoders release the interpreter
@@ -290,8 +290,9 @@ def score_folders(
   if len(kept[0]) == len(kept[1]):
     both = decode([pair for pair in zip(*kept) if all(pair)])
     pairs = FolderPairs(*(FolderClips(both, facts, side) for side in (0, 1)))
+  on_disk = statistics_cache.Folder(cache) if cache else None
   scores = score.score_sets(
-    *sets, names, weights_dir, uncertainty, pairs=pairs, cache=cache, progress=_bar
+    *sets, names, weights_dir, uncertainty, pairs=pairs, cache=on_disk, progress=_bar
   )
   paths = [entry.path for files in listed for entry, _ in files]
   return Result(scores, [(path, left_out[path]) for path in paths if path in left_out])

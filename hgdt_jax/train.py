@@ -154,14 +154,15 @@ def _save(job, state, attempt, metrics, ids):
 
 def _not_finite(state):
   """{path: nan} of the state's leaves that hold a number that is not finite."""
-  paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.flatten_with_path(state)[0]]
-  found = jax.device_get(_are_finite(jax.tree.leaves(state)))
-  return {path: float('nan') for path, finite in zip(paths, found) if not finite}
+  leaves = jax.tree.flatten_with_path(state)[0]
+  found = jax.device_get([_is_finite(leaf) for _, leaf in leaves])
+  bad = [path for (path, _), finite in zip(leaves, found) if not finite]
+  return {jax.tree_util.keystr(path): float('nan') for path in bad}
 
 
-@jax.jit
-def _are_finite(leaves):
-  return [jnp.all(jnp.isfinite(leaf)) for leaf in leaves]
+@jax.jit  # of each shape once: one program for all leaves of a state takes longer to compile
+def _is_finite(leaf):
+  return jnp.all(jnp.isfinite(leaf))
 
 
 class _Rate:

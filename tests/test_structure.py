@@ -77,6 +77,9 @@ MAY_IMPORT = {
     'hgdt_jax.models hgdt_jax.rng '
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.workdir'
   ),
+  'hgdt_jax.programs': (
+    'jax hgdt_jax.config hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.trained'
+  ),
   'hgdt_jax.results': (
     'hgdt_jax.config hgdt_jax.methods hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling '
     'hgdt_jax.trained'
@@ -248,7 +251,10 @@ def _shapes_only(patch):
 
   def traced(function, **options):
     program = jit(function, **options)
-    return lambda *args, **kwargs: jax.tree.map(some, program.eval_shape(*args, **kwargs))
+    run = lambda *args, **kwargs: jax.tree.map(some, program.eval_shape(*args, **kwargs))
+    run.lower = lambda *_: run
+    run.compile = lambda: run
+    return run
 
   def value_and_grad(function, has_aux=False):
     return lambda x, *args: (function(x, *args), zeros(x))

@@ -1,5 +1,7 @@
 """A set of clips that can be walked through in batches, more than once."""
 
+import functools
+import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -53,8 +55,6 @@ class ArrayClips:
   Consecutive frames, unless `facts` say otherwise; a fact that is None is not known, and left out.
   """
 
-  fingerprint = ''  # nothing to gain: they were read already
-
   def __init__(self, clips: np.ndarray, batch: int = 16, **facts):
     clips = np.asarray(clips)
     if clips.ndim != 5 or clips.dtype != np.uint8 or not clips.size:
@@ -66,6 +66,10 @@ class ArrayClips:
     self.groups = np.arange(len(clips))
     facts = {'frames': frames, 'stride': 1, 'resolution': f'{width}x{height}'} | facts
     self.facts = {name: value for name, value in facts.items() if value is not None}
+
+  @functools.cached_property
+  def fingerprint(self):
+    return hashlib.sha256(repr(self._clips.shape).encode() + self._clips.tobytes()).hexdigest()
 
   def batches(self):
     for start in range(0, len(self._clips), self._batch):

@@ -55,6 +55,7 @@ class Uncertainty:
 
 VALUES_ONLY = Uncertainty()
 _AT_ONCE = 16
+_REMEMBERED = statistics_cache.Memory(16)  # of real clips that many sets are scored against
 NO_NETWORKS: Mapping[str, Network] = types.MappingProxyType({})
 
 
@@ -76,7 +77,11 @@ def score_clips(
   batch = _batch(max(len(real), len(fake)), shared)
   real, fake = ArrayClips(real, batch, **facts), ArrayClips(fake, batch, **facts)
   pairs = Pairs(real, fake)
-  return score_sets(real, fake, names, weights_dir, uncertainty, own_networks, pairs, shared=shared)
+  return score_sets(
+    *(real, fake, names, weights_dir, uncertainty, own_networks, pairs),
+    cache=_REMEMBERED,
+    shared=shared,
+  )
 
 
 def measure_clips(clips: np.ndarray, name: str, *, shared: bool = False) -> np.ndarray:
@@ -97,7 +102,7 @@ def score_sets(
   uncertainty: Uncertainty = VALUES_ONLY,
   own_networks: Mapping[str, Network] = NO_NETWORKS,
   pairs: Pairs | None = None,
-  cache: pathlib.Path | None = None,
+  cache: statistics_cache.Folder | statistics_cache.Memory | None = None,
   progress: Progress = lambda batches, label, total: batches,
   shared: bool = False,
 ) -> dict[str, Score]:
@@ -114,17 +119,17 @@ def score_sets(
     own_networks: to use in place of the published ones of the same name ('face', say); their facts
       and sha256 are in the stamp.
     pairs: real and generated clips, the i-th with the i-th; needed by paired metrics.
-    cache: folder for what was measured of the real set; None to measure it each time.
+    cache: where what was measured of the real set is kept; None to measure it each time.
     progress: wraps an iterator over batches, given a label and the number of clips.
     shared: every JAX process makes this call with the same sets, measures its share of the batches
-      and gets the scores of all of them; not with a cache.
+      and gets the scores of all of them; not with a cache on disk.
 
   Raises:
     ValueError: an unknown metric, too few clips for one, clips that do not pair, NaN features, or a
       metric that is undefined for these clips; the text names the metric.
     FileNotFoundError: the weights of a network are missing.
   """
-  if shared and cache:
+  if shared and isinstance(cache, statistics_cache.Folder):
     raise ValueError('processes that share the work cannot use a cache: one may see it half filled')
   metrics = {name: table.find(name) for name in names}
   load = functools.cache(lambda n: own_networks.get(n) or networks.load(n, weights_dir))
@@ -225,20 +230,20 @@ def _placed(whole, rows, first, clips):
   return whole
 
 
-def _cached(clip_set, wanted, keep, folder, walk) -> dict[str, Samples]:
-  """`walk(measures)` for what is not on disk yet; what it measured is put there."""
-  if folder is None or not clip_set.fingerprint:
+def _cached(clip_set, wanted, keep, kept, walk) -> dict[str, Samples]:
+  """`walk(measures)` for what is not `kept` yet; what it measured is put there."""
+  if kept is None or not clip_set.fingerprint:
     return walk(wanted)
-  path = lambda name: statistics_cache.path_of(folder, {
+  entry = lambda name: statistics_cache.name_of({
     'data': clip_set.fingerprint, 'measure': name, 'facts': wanted[name].facts, 'rows': name in keep
   })  # fmt: skip
-  found = {name: statistics_cache.load(path(name)) for name in wanted}
+  found = {name: kept.load(entry(name)) for name in wanted}
   whole = clip_set.fingerprint
   fresh = walk({name: wanted[name] for name, samples in found.items() if samples is None})
   if clip_set.fingerprint != whole:  # the walk left clips out that the entries on disk count
     fresh |= walk({name: wanted[name] for name in wanted.keys() - fresh.keys()})
   for name, samples in fresh.items():
-    statistics_cache.save(path(name), samples)
+    kept.save(entry(name), samples)
   return found | fresh
 
 

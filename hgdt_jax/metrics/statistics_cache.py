@@ -1,9 +1,10 @@
-"""What was measured of a set of real clips, kept on disk.
+"""What was measured of a set of real clips, kept on disk or in memory.
 
 An entry is found by a hash of everything it depends on, the content of the files among it, and
 never updated: it cannot be stale. A damaged entry counts as none.
 """
 
+import collections
 import hashlib
 import json
 import os
@@ -19,35 +20,61 @@ from hgdt_jax.metrics.frechet import Moments
 _FORMAT = 1  # changes with the meaning of an entry
 
 
-def path_of(folder: pathlib.Path, key: dict[str, Any]) -> pathlib.Path:
-  """Where the entry of `key` (JSON-able: data, measure, its facts) belongs."""
+def name_of(key: dict[str, Any]) -> str:
+  """Of the entry of `key` (JSON-able: data, measure, its facts)."""
   text = json.dumps(key | {'format': _FORMAT}, sort_keys=True)
-  return folder / f'{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz'
+  return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def load(path: pathlib.Path) -> Moments | np.ndarray | None:
-  """Moments, rows `[N, K, D]`, or None where there is no whole entry."""
-  try:
-    with np.load(path, allow_pickle=False) as entry:
-      if 'rows' in entry:
-        return entry['rows']
-      return Moments(int(entry['count']), entry['mean'], entry['scatter'])
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-    return None
+class Memory:
+  """The entries that were used last, for as long as the process lives."""
+
+  def __init__(self, most: int):
+    self._most, self._entries = most, collections.OrderedDict()
+
+  def load(self, name: str) -> Moments | np.ndarray | None:
+    if name not in self._entries:
+      return None
+    self._entries.move_to_end(name)
+    return self._entries[name]
+
+  def save(self, name: str, samples: Moments | np.ndarray) -> None:
+    self._entries[name] = samples
+    if len(self._entries) > self._most:
+      self._entries.popitem(last=False)
 
 
-def save(path: pathlib.Path, samples: Moments | np.ndarray) -> None:
-  """Writes the entry whole or not at all."""
-  if isinstance(samples, Moments):
-    arrays = {'count': samples.count, 'mean': samples.mean, 'scatter': samples.scatter}
-  else:
-    arrays = {'rows': samples}
-  path.parent.mkdir(parents=True, exist_ok=True)
-  handle, temporary = tempfile.mkstemp(dir=path.parent, suffix='.part')
-  try:
-    with os.fdopen(handle, 'wb') as file:
-      np.savez(file, **arrays)
-    os.replace(temporary, path)
-  except BaseException:
-    os.unlink(temporary)
-    raise
+class Folder:
+  """A file for each entry."""
+
+  def __init__(self, folder: pathlib.Path):
+    self._folder = folder
+
+  def load(self, name: str) -> Moments | np.ndarray | None:
+    """Moments, rows `[N, K, D]`, or None where there is no whole entry."""
+    try:
+      with np.load(self._path(name), allow_pickle=False) as entry:
+        if 'rows' in entry:
+          return entry['rows']
+        return Moments(int(entry['count']), entry['mean'], entry['scatter'])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+      return None
+
+  def save(self, name: str, samples: Moments | np.ndarray) -> None:
+    """Writes the entry whole or not at all."""
+    if isinstance(samples, Moments):
+      arrays = {'count': samples.count, 'mean': samples.mean, 'scatter': samples.scatter}
+    else:
+      arrays = {'rows': samples}
+    self._folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=self._folder, suffix='.part')
+    try:
+      with os.fdopen(handle, 'wb') as file:
+        np.savez(file, **arrays)
+      os.replace(temporary, self._path(name))
+    except BaseException:
+      os.unlink(temporary)
+      raise
+
+  def _path(self, name):
+    return self._folder / f'{name}.npz'

@@ -293,20 +293,53 @@ def test_real_statistics_are_cached_and_never_stale(folders, tmp_path, monkeypat
 
 
 def test_damaged_cache_entries_count_as_none(tmp_path):
-  path = statistics_cache.path_of(tmp_path, {'a': 1})
-  assert path != statistics_cache.path_of(tmp_path, {'a': 2})
-  assert statistics_cache.load(path) is None
+  name, kept = statistics_cache.name_of({'a': 1}), statistics_cache.Folder(tmp_path)
+  assert name != statistics_cache.name_of({'a': 2})
+  assert kept.load(name) is None
   moments = Moments.from_features(np.arange(12.0).reshape(4, 3))
-  statistics_cache.save(path, moments)
-  got = statistics_cache.load(path)
+  kept.save(name, moments)
+  got = kept.load(name)
   assert got.count == 4
   np.testing.assert_array_equal(got.scatter, moments.scatter)
   rows = np.ones((2, 1, 3), np.float32)
-  statistics_cache.save(path, rows)
-  np.testing.assert_array_equal(statistics_cache.load(path), rows)
+  kept.save(name, rows)
+  np.testing.assert_array_equal(kept.load(name), rows)
+  (path,) = tmp_path.iterdir()  # no half-written file is left
   path.write_bytes(path.read_bytes()[:100])
-  assert statistics_cache.load(path) is None
-  assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no half-written file is left
+  assert kept.load(name) is None
+
+
+def test_memory_forgets_what_was_not_asked_for_longest():
+  kept = statistics_cache.Memory(2)
+  kept.save('a', np.ones(1))
+  kept.save('b', np.ones(2))
+  assert len(kept.load('a')) == 1
+  kept.save('c', np.ones(3))
+  assert kept.load('b') is None
+  assert len(kept.load('a')) == 1 and len(kept.load('c')) == 3
+
+
+def test_clips_in_memory_are_measured_once_until_a_bit_changes(make_clips, monkeypatch):
+  real, fake, seen = make_clips(6, seed=1), make_clips(6, seed=2), []
+  monkeypatch.setattr(score, '_REMEMBERED', statistics_cache.Memory(16))
+  walk = score._walk
+
+  def spy(wanted, keep, batches, count, shared):
+    seen.append(sorted(wanted))
+    return walk(wanted, keep, batches, count, shared)
+
+  monkeypatch.setattr(score, '_walk', spy)
+  run = lambda names: [score.score_clips(real, fake, names)[n].value for n in names]
+  name = 'motion_ratio'
+  first = run([name])
+  assert [bool(wanted) for wanted in seen] == [True, True]
+  seen.clear()
+  assert run([name]) == first
+  assert [bool(wanted) for wanted in seen] == [False, True]  # of the real ones, nothing is left
+  real[0, 0, 0, 0, 0] ^= 1
+  seen.clear()
+  run([name])
+  assert [bool(wanted) for wanted in seen] == [True, True]
 
 
 def test_results_and_table(folders, tmp_path):

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from hgdt_jax.metrics import clip_sets, score
+from hgdt_jax.metrics import clip_sets, score, statistics_cache
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ['frechet_random_conv3d', 'recall_random_conv3d', 'motion_ratio', 'psnr']
@@ -51,4 +51,5 @@ def test_two_processes_equal_one(make_clips, tmp_path, clips):
 def test_no_cache_between_processes(make_clips, tmp_path):
   clips = clip_sets.ArrayClips(make_clips(4, 1))
   with pytest.raises(ValueError, match='cannot use a cache'):
-    score.score_sets(clips, clips, ['motion_ratio'], cache=tmp_path, shared=True)
+    kept = statistics_cache.Folder(tmp_path)
+    score.score_sets(clips, clips, ['motion_ratio'], cache=kept, shared=True)

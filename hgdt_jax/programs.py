@@ -1,0 +1,72 @@
+"""The stages' steps as compiled programs."""
+
+import concurrent.futures
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import numpy as np
+
+from hgdt_jax import sharding, trained
+from hgdt_jax.config import Config
+from hgdt_jax.stages import STAGES, networks
+from hgdt_jax.state import on_mesh
+
+
+def compiled(cfg: Config, stage: str, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
+  """A stage's step as it is trained by: `(state, batch, root) -> (state, metrics)`."""
+  whole = sharding.replicated(mesh)
+  like = trained.abstract_state(cfg, stage, mesh)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+  step = jax.jit(
+    on_mesh(STAGES[stage].make_step(cfg), mesh),
+    donate_argnums=0,
+    in_shardings=(shardings, sharding.batch(mesh), whole),
+    out_shardings=(shardings, whole),
+    compiler_options=optimised(1),
+  )
+  return step.lower(like, batch(cfg, mesh), jax.random.key(0)).compile()
+
+
+def optimised(level: int) -> dict | None:
+  """Options of a compilation: LLVM's effort on a CPU; on other devices, their own.
+
+  Convolutions and matrix products are library calls there: level 2 takes a quarter longer than 1
+  for steps as fast, and 0 a third as long as 2, for what runs once.
+  """
+  return {'xla_backend_optimization_level': level} if jax.default_backend() == 'cpu' else None
+
+
+@contextlib.contextmanager
+def ahead(
+  cfg: Config, stages: Iterable[str], mesh: jax.sharding.Mesh
+) -> Iterator[Callable[[str], jax.stages.Compiled]]:
+  """Compiles `stages`, in their order, in a thread: those to come while one is trained.
+
+  Gives a function from one of them to its program, which waits until it is compiled. On a GPU each
+  is compiled when it is asked for: it tries variants of a kernel against the clock, and a training
+  step beside them would make the slower one win.
+  """
+  if jax.default_backend() == 'gpu':
+    yield lambda stage: compiled(cfg, stage, mesh)
+    return
+  pool = concurrent.futures.ThreadPoolExecutor(1, 'compile')
+  try:
+    programs = {stage: pool.submit(compiled, cfg, stage, mesh) for stage in stages}
+    yield (
+      lambda stage: programs[stage].result() if stage in programs else compiled(cfg, stage, mesh)
+    )
+  finally:
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+def batch(cfg: Config, mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
+  """One of zeros, as the loader makes them, on the devices."""
+  rows, size = cfg.data.batch // jax.process_count(), cfg.data.size
+  shape = (rows, cfg.data.frames, size, size, networks.CHANNELS)
+  zeros = {
+    'video': np.zeros(shape, np.uint8),
+    'label': np.zeros(rows, np.int32),
+    'id': np.zeros(rows, np.int64),
+  }
+  return sharding.put(zeros, mesh)

@@ -1,0 +1,76 @@
+"""What is compiled ahead is what would have been compiled, and holds nothing up."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from hgdt_jax import config, programs
+from hgdt_jax.stages import STAGES
+
+STEPS = ('gan', 'diffusion')
+
+
+@pytest.fixture
+def slow(monkeypatch):
+  """Compiles by name, when it is let go on; what was compiled, in order."""
+  let, done = threading.Semaphore(0), []
+
+  def compiled(cfg, stage, mesh):
+    assert let.acquire(timeout=20)
+    if stage == 'broken':
+      raise ValueError('no such layer')
+    done.append(stage)
+    return f'program of {stage}'
+
+  monkeypatch.setattr(programs, 'compiled', compiled)
+  return let, done
+
+
+def test_stages_to_come_are_compiled_while_one_is_trained(slow):
+  let, done = slow
+  let.release(2)
+  with programs.ahead(None, STEPS, None) as program:
+    assert program('gan') == 'program of gan'
+    assert program('diffusion') == 'program of diffusion'  # nobody asked for it to begin
+    assert done == list(STEPS)
+    let.release()
+    assert program('joint') == 'program of joint'  # that was thought to be done already
+
+
+def test_what_fails_is_told_to_who_asks_for_it(slow):
+  let, _ = slow
+  let.release(2)
+  with programs.ahead(None, ('broken', 'gan'), None) as program:
+    assert program('gan') == 'program of gan'
+    with pytest.raises(ValueError, match='no such layer'):
+      program('broken')
+
+
+def test_a_run_that_ends_early_does_not_wait_for_the_rest(slow):
+  let, done = slow
+  with pytest.raises(KeyboardInterrupt), programs.ahead(None, STEPS, None):
+    raise KeyboardInterrupt
+  let.release(2)
+  assert 'diffusion' not in done
+
+
+def test_on_a_gpu_each_is_compiled_when_it_is_asked_for(slow, monkeypatch):
+  let, done = slow
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  let.release(2)
+  with programs.ahead(None, STEPS, None) as program:
+    assert not done
+    program('diffusion')
+    assert done == ['diffusion']
+
+
+def test_a_program_takes_a_stages_state_and_a_batch(smallest, one_device):
+  cfg = config.build(config.Config, smallest())
+  with one_device() as mesh:
+    step = programs.compiled(cfg, 'diffusion', mesh)
+    state = jax.jit(lambda key: STAGES['diffusion'].init(cfg, key))(jax.random.key(1))
+    state, metrics = step(state, programs.batch(cfg, mesh), jax.random.key(2))
+  assert int(state.step) == 1
+  assert np.isfinite(metrics['diffusion/loss'])
