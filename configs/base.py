@@ -120,6 +120,7 @@ def get_config() -> ml_collections.ConfigDict:
   aligner.latents = 'clean'
   aligner.latent_dropout = 0.1  # so that the refiner works without a GAN
   aligner.flow_weight = 1.0  # photometric loss of the aligner's flow on real clips
+  aligner.hidden_price = 0.3  # of that loss: what it costs the gate to call a place hidden
   aligner.consistency_weight = (
     0.1  # warp consistency of what is predicted, where the real clip's holds
   )

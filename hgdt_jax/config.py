@@ -209,6 +209,7 @@ class AlignerStage:
   latents: Annotated[str, OneOf(LATENTS)]
   latent_dropout: Share
   flow_weight: Weight
+  hidden_price: Weight
   consistency_weight: Weight
   bridge_weight: Weight
 

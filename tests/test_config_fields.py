@@ -33,7 +33,7 @@ MAY_BE_0 = {
   *('diffusion.warmup', 'diffusion.ema_decay', 'diffusion.low_noise_share'),
   *('diffusion.frames_share', 'diffusion.label_dropout'),
   *('aligner.denoiser_learning_rate', 'aligner.latent_dropout', 'aligner.flow_weight'),
-  *('aligner.consistency_weight', 'aligner.bridge_weight'),
+  *('aligner.consistency_weight', 'aligner.bridge_weight', 'aligner.hidden_price'),
   *('joint.denoiser_learning_rate', 'joint.clean_share', 'joint.refiner_rows'),
   *('fewstep.denoising_weight', 'fewstep.ema_decay'),
   *('guard.rollbacks', 'guard.motion', 'guard.diversity', 'guard.d_loss'),

@@ -146,12 +146,14 @@ def _moving(frames=4):
 def test_photometric_loss_prefers_the_true_flow_and_calls_only_the_rest_hidden():
   video, flow = _moving()
   visible = jnp.ones((*flow.shape[:-1], 1))
-  true = temporal.photometric(video, flow, visible)
-  assert true < temporal.photometric(video, jnp.zeros_like(flow), visible)
+  true = temporal.photometric(video, flow, visible, 0.3)
+  assert true < temporal.photometric(video, jnp.zeros_like(flow), visible, 0.3)
   error = temporal.warp_error(video, flow)
-  better = temporal.photometric(video, flow, (error < 0.3).astype(jnp.float32))
+  better = temporal.photometric(video, flow, (error < 0.3).astype(jnp.float32), 0.3)
   assert better < true  # the uncovered strip is cheaper to call hidden
-  assert better < temporal.photometric(video, flow, jnp.zeros_like(visible))
+  dear = temporal.photometric(video, flow, (error < 0.3).astype(jnp.float32), 3.0)
+  assert dear > true  # as long as hiding it is
+  assert better < temporal.photometric(video, flow, jnp.zeros_like(visible), 0.3)
 
 
 def test_consistency_is_least_for_a_frozen_clip():

@@ -6,21 +6,22 @@ import jax.numpy as jnp
 from hgdt_jax.warp import warp
 
 
-def photometric(frames: jax.Array, flow: jax.Array, visible: jax.Array):
+def photometric(frames: jax.Array, flow: jax.Array, visible: jax.Array, hidden_price: float):
   """Trains a flow and its occlusion gate on real clips.
 
   Args:
     frames: `[B, T, H, W, C]` in [-1, 1], at the flow's resolution.
     flow: `[B, T-1, H, W, 2]`, from each frame to the one before it.
     visible: `[B, T-1, H, W, 1]` in [0, 1], where the warp is said to hold.
+    hidden_price: of calling a pixel hidden, else hiding everything would be free: an error above it
+      is cheaper to hide.
 
   Returns:
-    A scalar: the Charbonnier error of the warped frame, where visible, plus a price for calling a
-    pixel hidden (else hiding everything would be free), plus a little smoothness of the flow.
+    A scalar: the Charbonnier error of the warped frame, where visible, plus the price of what is
+    called hidden, plus a little smoothness of the flow.
   """
   error = warp_error(frames, flow)
   smooth = sum(jnp.mean(jnp.abs(jnp.diff(flow, axis=axis))) for axis in (2, 3))
-  hidden_price = 0.3  # an error above it is cheaper to call hidden
   return jnp.mean(visible * error + hidden_price * (1 - visible)) + 0.01 * smooth
 
 

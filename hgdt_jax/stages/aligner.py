@@ -138,7 +138,7 @@ def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
     losses, aux = denoising.loss(cfg, network, video, key)
     loss, found = jnp.mean(losses), {'denoising_loss': jnp.mean(losses)}
     if sown:
-      flow_loss, consistency = _flow_losses(sown, video, aux['x0'])
+      flow_loss, consistency = _flow_losses(cfg, sown, video, aux['x0'])
       loss += cfg.aligner.flow_weight * flow_loss + cfg.aligner.consistency_weight * consistency
       found |= {'flow_loss': flow_loss, 'consistency': consistency}
     return loss, (losses, aux, found)
@@ -166,7 +166,7 @@ def aligner_or_rest(params):
   return jax.tree_util.tree_map_with_path(label, params)
 
 
-def _flow_losses(sown, video, predicted):
+def _flow_losses(cfg, sown, video, predicted):
   """Photometric loss and masked consistency, mean over the aligners, each at its own size.
 
   The flow learns from real clips alone; the prediction is held to it where the real clip is.
@@ -174,7 +174,7 @@ def _flow_losses(sown, video, predicted):
   photometric, consistency = [], []
   for flow, visible, clips in _flows(sown, (video, predicted)):
     real, guess = (_shrink(clip, flow.shape[2]) for clip in clips)
-    photometric.append(temporal.photometric(real, flow, visible))
+    photometric.append(temporal.photometric(real, flow, visible, cfg.aligner.hidden_price))
     flow = jax.lax.stop_gradient(flow)
     holds = (temporal.warp_error(real, flow) < 0.1).astype(jnp.float32)
     consistency.append(temporal.consistency(guess, flow, holds))

@@ -1,0 +1,349 @@
+"""Aligners side by side: each changes one thing of the paper's, all from one GAN and one denoiser.
+
+python benchmarks/aligners.py --claim=runs/claim/bench --seeds=0,1
+
+They start from what `claim.py` trained for its run `paper` and are trained for as many steps as
+that, but on 8 frames in batches of 4, so that two cores take minutes; clips are drawn at full
+length. Compare them with each other, not with claim.md. Writes docs/aligners.md, and the flows
+beside the true ones as docs/aligners.png. Resumable: what is in --out is not done again.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+_CLAIM = flags.DEFINE_string('claim', 'runs/claim/bench', "A set's folder of claim.py.")
+_OUT = flags.DEFINE_string('out', 'runs/aligners', 'Weights and measures are kept here.')
+_SEEDS = flags.DEFINE_list('seeds', ['0', '1'], "claim.py's, that train the run `paper`.")
+_ONLY = flags.DEFINE_list('only', [], 'Of TRIED; all if empty.')
+_CLIPS = flags.DEFINE_integer('clips', 256, 'Drawn of each.', lower_bound=2)
+_STEPS = flags.DEFINE_integer('steps', 0, "Of each; the recipe's if 0.")
+
+TRIED = {  # what is changed of configs/paper.py:bench
+  'base': ('the aligner of the paper', {}),
+  'no_flow': ('no alignment: its flow held at zero', {'denoiser.aligner_radius': 1e-3}),
+  'both': ('both directions of time', {'denoiser.aligner_direction': 'both'}),
+  'matched': ('flow by a soft argmax of correlations', {'denoiser.aligner_flow': 'matched'}),
+  'plain': ('no loss of warp consistency', {'aligner.consistency_weight': 0.0}),
+  'whole': ('the U-Net trained on beside it', {'aligner.denoiser_learning_rate': 3e-4}),
+  'gate': ('a gate that closes sooner', {'aligner.hidden_price': 0.05}),
+}
+SHORT = {'frames': 8, 'batch': 4}  # of the clips they are trained on
+METHODS = {'draft_frames_aligned': 3, 'noise_frames_aligned': 4}  # and their steps
+WITHOUT = {'draft_frames_aligned': 'draft_frames', 'noise_frames_aligned': 'noise_frames'}
+COLUMNS = {  # metric: (heading, digits)
+  'frechet_random_conv3d': ('Fréchet, random', 3),
+  'motion_ratio': ('motion', 2),
+  'drift_shape': ('shape', 4),
+  'drift_scale': ('scale', 4),
+  'drift_colour': ('colour', 4),
+  'flicker_background': ('flicker', 2),
+}
+MEASURES = ('clip_random_conv3d', 'motion', 'drift')
+LEVELS = (0.1, 0.4, 0.7)  # at which flows are compared with the truth
+FLOW_CLIPS = 32
+MOVING = 0.3  # pixels of a map from which a place counts as moving
+DOCS = pathlib.Path(__file__).resolve().parents[1] / 'docs'
+
+
+def main(_):
+  out = pathlib.Path(_OUT.value)
+  tried = _ONLY.value or TRIED
+  for seed in _SEEDS.value:
+    folder = out / f'seed{seed}'
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in tried:
+      model = trained_model(folder, seed, name)
+      for method, steps in METHODS.items():
+        measure(folder, model, name, method, steps)
+        if name == 'base':
+          measure(folder, model, name, WITHOUT[method], steps)
+      if not (folder / f'{name}.flow.json').exists():
+        found = flows(model)
+        (folder / f'{name}.flow.json').write_text(json.dumps(found))
+  write(out, _SEEDS.value)
+
+
+def recipe(name: str, seed: str, short: bool):
+  """The configuration of one of TRIED: as it is trained (`short`), or as it draws."""
+  import claim_plan as plan
+
+  config = plan.recipe('bench', 'paper')
+  config.seed, config.log_every = int(seed), 50
+  config.checkpoint.every, config.evaluation.batch = 10**6, 32
+  for path, value in TRIED[name][1].items():
+    section, field = path.split('.')
+    config[section][field] = value
+  if _STEPS.value:
+    config.aligner.steps = _STEPS.value
+  if short:
+    config.data.update(SHORT)
+  return plan.build(config.to_dict())
+
+
+def trained_model(folder, seed, name):
+  """The model with the stage `aligner` of one of TRIED, trained now if it is not there."""
+  from hgdt_jax import programs, rng, run, sharding, trained
+  from hgdt_jax.stages import networks
+  from hgdt_jax.state import Net
+
+  cfg, mesh = recipe(name, seed, short=True), sharding.make_mesh(-1, 1)
+  weights = start(seed)
+  old = flax.traverse_util.flatten_dict(weights['diffusion']['denoiser'].params)
+  new = flax.traverse_util.flatten_dict(
+    networks.init_denoiser(cfg, rng.stream(jax.random.key(cfg.seed), 'denoiser'))
+  )
+  # Nobody trained the aligner yet: of each kind, its own first weights.
+  kept = {path: new[path] if path[0].startswith('aligner') else old[path] for path in new}
+  weights['diffusion'] = {'denoiser': Net(flax.traverse_util.unflatten_dict(kept))}
+  model = trained.Trained(cfg, weights, mesh)
+  path = folder / f'{name}.weights.npz'
+  if not path.exists():
+    source = Short(run.source_of(recipe(name, seed, short=False), 'train', folder))
+    with programs.ahead(cfg, ('aligner',), mesh) as program:
+      run.train_stage(model, 'aligner', program, source, {}, folder / name)
+    np.savez(path, **flat(model.weights['aligner']))
+  with np.load(path) as file:
+    model.weights['aligner'] = nested(file)
+  return trained.Trained(recipe(name, seed, short=False), model.weights, mesh)
+
+
+def start(seed):
+  """GAN and per-frame denoiser of claim.py's run `paper`."""
+  from hgdt_jax import trained
+
+  found = trained.Trained.load(pathlib.Path(_CLAIM.value) / f'seed{seed}' / 'paper')
+  return {stage: dict(found.weights[stage]) for stage in ('gan', 'diffusion')}
+
+
+@dataclasses.dataclass
+class Short:
+  """The first frames of a source's clips."""
+
+  source: object
+
+  def __getattr__(self, name):
+    return getattr(self.source, name)
+
+  def __len__(self):
+    return len(self.source)
+
+  def __getitem__(self, i):
+    return self._cut(self.source[i])
+
+  def sample(self, i, generator):
+    return self._cut(self.source.sample(i, generator))
+
+  def _cut(self, item):
+    return item | {'video': item['video'][: SHORT['frames']]}
+
+
+def flat(nets):
+  """`{'network|path': array}` of networks that are handed on."""
+  found = {}
+  for name, net in nets.items():
+    for path, leaf in flax.traverse_util.flatten_dict(net.params, sep='/').items():
+      found[f'{name}|{path}'] = np.asarray(leaf)
+  return found
+
+
+def nested(file):
+  """The inverse of `flat`."""
+  from hgdt_jax.state import Net
+
+  nets = {}
+  for key in file.files:
+    name, path = key.split('|')
+    nets.setdefault(name, {})[path] = jnp.asarray(file[key], jnp.float32)
+  unflatten = lambda params: flax.traverse_util.unflatten_dict(params, sep='/')
+  return {name: Net(unflatten(params)) for name, params in nets.items()}
+
+
+def measure(folder, model, name, method, steps):
+  """Draws clips by a method, as claim.py does, and keeps a row of numbers for each."""
+  import claim_plan as plan
+  import claim_score
+
+  from hgdt_jax.metrics import measures, networks
+
+  path = folder / f'{name}.{method}.npz'
+  if path.exists():
+    return
+  held_out = _held_out(model, _CLIPS.value)
+  clips = claim_score.draw(model, plan.Cell(name, method, steps), held_out['label'])
+  make = lambda one: measures.make(one, lambda network: networks.load(network, None))
+  rows = lambda video: {one: np.asarray(make(one).rows(video))[:, 0] for one in MEASURES}
+  if not (folder / 'real.npz').exists():
+    np.savez(folder / 'real.npz', **rows(held_out['video']))
+  np.savez(path, **rows(clips))
+  print(name, method, 'drawn', flush=True)
+
+
+def _held_out(model, count):
+  import input_pipeline
+  from hgdt_jax import run
+
+  return input_pipeline.fixed(run.source_of(model.cfg, 'test', DOCS), count)
+
+
+def flows(model):
+  """How well the aligners' flows agree with the true ones, on held-out clips at a noise level.
+
+  Returns:
+    `{aligner: [{'t', 'size', 'error', 'zero_error', 'cosine', 'gate', 'gate_hidden'}]}`; errors
+    are end-point errors on moving, visible places, in pixels of the map; `zero_error` is that of
+    no flow at all; `gate_hidden` is the gate where the frame before shows something else.
+  """
+  from hgdt_jax import run
+
+  source = run.source_of(model.cfg, 'test', DOCS)
+  items = [source[i] for i in range(FLOW_CLIPS)]
+  truth = [source.flow(i) for i in range(FLOW_CLIPS)]
+  true, valid = (np.stack([one[i] for one in truth]).astype(float) for i in (0, 1))
+  found = {}
+  for t in LEVELS:
+    for name, (flow, gate) in sown(model, items, t).items():
+      size = flow.shape[2]
+      factor = true.shape[2] // size
+      want, seen = _shrink(true, size) / factor, _shrink(valid[..., None], size)[..., 0]
+      length = np.linalg.norm(want, axis=-1)
+      moving = (seen > 0.99) & (length > MOVING)
+      cosine = np.sum(flow * want, -1) / (np.linalg.norm(flow, axis=-1) * length + 1e-6)
+      row = {
+        't': t,
+        'size': size,
+        'error': np.linalg.norm(flow - want, axis=-1)[moving].mean(),
+        'zero_error': length[moving].mean(),
+        'cosine': cosine[moving].mean(),
+        'gate': gate[seen > 0.99].mean(),
+        'gate_hidden': gate[seen < 0.01].mean(),
+      }
+      found.setdefault(name, []).append({key: float(value) for key, value in row.items()})
+  return found
+
+
+def sown(model, items, t):
+  """What the aligners say of clips diffused to t: `{aligner: (flow, gate)}`, in order of time."""
+  from hgdt_jax.models.unet3d import Condition
+  from hgdt_jax.stages import denoising, networks
+
+  cfg, count = model.cfg, len(items)
+  clip = jnp.stack([item['video'] for item in items]) / 127.5 - 1.0
+  label = jnp.array([item['label'] for item in items])
+  noise = denoising.frame_noise(cfg)(jax.random.key(0), clip.shape)
+  level = jnp.full(count, t)
+  told = Condition.plain(label, clip.shape[1], cfg.generator.latent_size)
+  params = {'params': model.weights['aligner']['denoiser'].params}
+  clip = denoising.schedule(cfg).diffuse(clip, noise, level)
+  told = told.replace(align=jnp.ones(count))
+  _, found = networks.make(cfg).denoiser.apply(
+    params, clip, level, told, jnp.zeros(count), mutable='intermediates'
+  )
+  found = flax.traverse_util.flatten_dict(found['intermediates'])
+  flows_of = {path[:-1]: value[0] for path, value in found.items() if path[-1] == 'flow'}
+  return {
+    path[0]: (np.asarray(flow), np.asarray(found[(*path, 'visible')][0])[..., 0])
+    for path, flow in flows_of.items()
+    if 'backward' not in path
+  }
+
+
+def _shrink(maps, size):
+  """Mean of each square: [N, T, H, W, C] -> [N, T, size, size, C]."""
+  n, t, h, w, c = maps.shape
+  return maps.reshape(n, t, size, h // size, size, w // size, c).mean(axis=(3, 5))
+
+
+def write(out, seeds) -> None:
+  """docs/aligners.md, of what is in `out`."""
+  text = [_HEAD.format(clips=_CLIPS.value, seeds=', '.join(seeds))]
+  for method, without in WITHOUT.items():
+    start_of = 'a draft' if method.startswith('draft') else 'noise'
+    text.append(f'\n## From {start_of}, {METHODS[method]} steps\n')
+    lines = [['', 'seeds', *(heading for heading, _ in COLUMNS.values())]]
+    rows = {f'base.{without}': 'no aligner'}
+    rows |= {f'{name}.{method}': said for name, (said, _) in TRIED.items()}
+    for row, said in rows.items():
+      against = f'base.{method}'
+      of = [out / f'seed{s}' for s in seeds if (out / f'seed{s}' / f'{row}.npz').exists()]
+      if of:
+        cells = [_cell(of, row, against, metric) for metric in COLUMNS]
+        lines.append([said, str(len(of)), *cells])
+    text.append(_markdown(lines))
+  text.append(_FLOWS)
+  lines = [['', 'map', 't', 'error', 'of no flow', 'cosine', 'gate', 'gate where hidden']]
+  for name, (said, _) in TRIED.items():
+    path = out / f'seed{seeds[0]}' / f'{name}.flow.json'
+    for aligner, rows in json.loads(path.read_text()).items() if path.exists() else ():
+      for row in rows if aligner == 'aligner0' else ():
+        values = [f'{row[k]:.2f}' for k in ('error', 'zero_error', 'cosine', 'gate', 'gate_hidden')]
+        lines.append([said, f'{row["size"]:.0f}', f'{row["t"]}', *values])
+  text.append(_markdown(lines))
+  (DOCS / 'aligners.md').write_text('\n'.join(text) + '\n')
+
+
+def _cell(folders, row, against, metric):
+  """A mean over the seeds, and each seed's difference to the row `against`, bold if it is one."""
+  from hgdt_jax.metrics import paired, table
+
+  digits = COLUMNS[metric][1]
+  one, values, apart = table.find(metric), [], []
+  for folder in folders:
+    real, mine, other = (
+      _rows(folder / f'{name}.npz', one.measure) for name in ('real', row, against)
+    )
+    values.append(one.value(real, mine))
+    if row == against:
+      continue
+    if one.of_both:
+      found = paired.difference(metric, real, mine, other, count=100)
+      low, value, high = found.low, found.value, found.high
+    else:
+      each = [np.array([one.statistic(None, r[None]) for r in rows]) for rows in (mine, other)]
+      differ = each[0] - each[1]
+      differ = differ[np.isfinite(differ)]
+      value, spread = differ.mean(), 1.96 * differ.std(ddof=1) / np.sqrt(len(differ))
+      low, high = value - spread, value + spread
+    mark = '**' if low > 0 or high < 0 else ''
+    apart.append(f'{mark}{value:+.{digits}f}{mark}')
+  mean = f'{np.mean(values):.{digits}f}'
+  return f'{mean} ({" · ".join(apart)})' if apart else mean
+
+
+def _rows(path, measure):
+  with np.load(path) as file:
+    return file[measure]
+
+
+def _markdown(lines):
+  rows = [f'| {" | ".join(line)} |' for line in lines]
+  return '\n'.join([rows[0], '|' + '---|' * len(lines[0]), *rows[1:]])
+
+
+_HEAD = """# Aligners, side by side
+
+Written by `python benchmarks/aligners.py`, which says how they are trained: 600 steps on 8 frames
+in batches of 4, all from one GAN and one denoiser of single frames (the paper's setting), and what
+is changed is the aligner alone. {clips} clips of 16 frames, seeds {seeds}. In brackets, each seed's
+difference to the aligner of the paper, paired by code; bold where its 95% interval does not hold 0.
+"""
+
+_FLOWS = """
+## The flow beside the true one
+
+Of held-out synthetic clips diffused to t, whose flow is known, at the finest aligner, the first
+seed: end-point error on moving places in pixels of the map, that of no flow at all, the cosine
+between the two, and the occlusion gate where the frame before shows the same and where it does not.
+"""
+
+
+if __name__ == '__main__':
+  sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+  app.run(main)
