@@ -33,7 +33,7 @@ TRIED = {  # what is changed of configs/paper.py:bench
   'matched': ('flow by a soft argmax of correlations', {'denoiser.aligner_flow': 'matched'}),
   'plain': ('no loss of warp consistency', {'aligner.consistency_weight': 0.0}),
   'whole': ('the U-Net trained on beside it', {'aligner.denoiser_learning_rate': 3e-4}),
-  'gate': ('a gate that closes sooner', {'aligner.hidden_price': 0.05}),
+  'gate': ('hiding a place is cheaper: a price of .05 for .3', {'aligner.hidden_price': 0.05}),
 }
 SHORT = {'frames': 8, 'batch': 4}  # of the clips they are trained on
 METHODS = {'draft_frames_aligned': 3, 'noise_frames_aligned': 4}  # and their steps
@@ -49,6 +49,8 @@ COLUMNS = {  # metric: (heading, digits)
 MEASURES = ('clip_random_conv3d', 'motion', 'drift')
 LEVELS = (0.1, 0.4, 0.7)  # at which flows are compared with the truth
 FLOW_CLIPS = 32
+SHOWN = 6  # clips of the picture
+DRAWN = {"the paper's": 'base', 'hiding is cheaper': 'gate'}  # whose flows it shows
 MOVING = 0.3  # pixels of a map from which a place counts as moving
 DOCS = pathlib.Path(__file__).resolve().parents[1] / 'docs'
 
@@ -69,6 +71,9 @@ def main(_):
         found = flows(model)
         (folder / f'{name}.flow.json').write_text(json.dumps(found))
   write(out, _SEEDS.value)
+  first = _SEEDS.value[0]
+  load = lambda name: trained_model(out / f'seed{first}', first, name)
+  picture({label: load(name) for label, name in DRAWN.items()}, DOCS / 'aligners.png')
 
 
 def recipe(name: str, seed: str, short: bool):
@@ -255,6 +260,49 @@ def sown(model, items, t):
   }
 
 
+def picture(models, path) -> None:
+  """Frames, true flow, and what the finest aligner of each model says of them at t = .4.
+
+  Hue is direction, brightness length (white: none; full at two pixels of the clip a frame); gates
+  are black where closed. Args: models: `{label: model}` of one seed.
+  """
+  import matplotlib.pyplot as plt
+
+  from hgdt_jax import run
+
+  source = run.source_of(next(iter(models.values())).cfg, 'test', DOCS)
+  items, at = [source[i] for i in range(SHOWN)], 7  # the eighth frame from the seventh
+  size = items[0]['video'].shape[1]
+  columns = {'frame before': [item['video'][at] for item in items]}
+  columns['frame'] = [item['video'][at + 1] for item in items]
+  columns['true flow'] = [_coloured(source.flow(i)[0][at]) for i in range(SHOWN)]
+  for label, model in models.items():
+    flow, gate = sown(model, items, 0.4)['aligner0']
+    wide = lambda maps: np.repeat(np.repeat(maps, size // len(maps), 0), size // len(maps), 1)
+    factor = size // flow.shape[2]
+    columns[f'flow,\n{label}'] = [_coloured(wide(one[at]) * factor) for one in flow]
+    columns[f'gate,\n{label}'] = [np.repeat(wide(one[at])[..., None], 3, -1) for one in gate]
+  figure, axes = plt.subplots(
+    SHOWN, len(columns), figsize=(1.5 * len(columns), 1.5 * SHOWN + 0.4), layout='tight'
+  )
+  for column, (title, pictures) in enumerate(columns.items()):
+    axes[0, column].set_title(title, fontsize=8)
+    for row, one in enumerate(pictures):
+      axes[row, column].imshow(one, vmin=0, vmax=1, interpolation='nearest')
+      axes[row, column].set_axis_off()
+  figure.savefig(path, dpi=110)
+  plt.close(figure)
+
+
+def _coloured(flow):
+  """Flow `[H, W, 2]` in pixels -> RGB."""
+  from matplotlib.colors import hsv_to_rgb
+
+  hue = (np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi)) % 1.0
+  length = np.clip(np.linalg.norm(flow, axis=-1) / 2.0, 0, 1)
+  return hsv_to_rgb(np.stack([hue, length, np.ones_like(hue)], axis=-1))
+
+
 def _shrink(maps, size):
   """Mean of each square: [N, T, H, W, C] -> [N, T, size, size, C]."""
   n, t, h, w, c = maps.shape
@@ -264,6 +312,8 @@ def _shrink(maps, size):
 def write(out, seeds) -> None:
   """docs/aligners.md, of what is in `out`."""
   text = [_HEAD.format(clips=_CLIPS.value, seeds=', '.join(seeds))]
+  notes = out / 'notes.md'  # typed by whoever ran it
+  text += [notes.read_text()] if notes.exists() else []
   for method, without in WITHOUT.items():
     start_of = 'a draft' if method.startswith('draft') else 'noise'
     text.append(f'\n## From {start_of}, {METHODS[method]} steps\n')
@@ -285,7 +335,7 @@ def write(out, seeds) -> None:
       for row in rows if aligner == 'aligner0' else ():
         values = [f'{row[k]:.2f}' for k in ('error', 'zero_error', 'cosine', 'gate', 'gate_hidden')]
         lines.append([said, f'{row["size"]:.0f}', f'{row["t"]}', *values])
-  text.append(_markdown(lines))
+  text += [_markdown(lines), _PICTURE]
   (DOCS / 'aligners.md').write_text('\n'.join(text) + '\n')
 
 
@@ -341,6 +391,13 @@ _FLOWS = """
 Of held-out synthetic clips diffused to t, whose flow is known, at the finest aligner, the first
 seed: end-point error on moving places in pixels of the map, that of no flow at all, the cosine
 between the two, and the occlusion gate where the frame before shows the same and where it does not.
+"""
+
+_PICTURE = """
+![Frames, true flow, and the flows and gates of two aligners, at t = .4](aligners.png)
+
+*Hue: direction; strength of the colour: length, full at two pixels a frame. A gate is white where
+what the frame before shows is let through.*
 """
 
 

@@ -30,5 +30,6 @@ def get_config(preset: str = 'small'):
   config.gan.update(steps=2500)
   config.diffusion.update(steps=2400)
   config.aligner.update(steps=150)
+  config.joint.update(steps=300, refiner_rows=4)
   config.hybrid.update(tau=0.35)
   return config
