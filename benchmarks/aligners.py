@@ -9,6 +9,7 @@ beside the true ones as docs/aligners.png. Resumable: what is in --out is not do
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 import sys
@@ -71,9 +72,10 @@ def main(_):
         found = flows(model)
         (folder / f'{name}.flow.json').write_text(json.dumps(found))
   write(out, _SEEDS.value)
-  first = _SEEDS.value[0]
-  load = lambda name: trained_model(out / f'seed{first}', first, name)
-  picture({label: load(name) for label, name in DRAWN.items()}, DOCS / 'aligners.png')
+  if set(DRAWN.values()) <= set(tried):
+    first = _SEEDS.value[0]
+    load = lambda name: trained_model(out / f'seed{first}', first, name)
+    picture({label: load(name) for label, name in DRAWN.items()}, DOCS / 'aligners.png')
 
 
 def recipe(name: str, seed: str, short: bool):
@@ -94,7 +96,7 @@ def recipe(name: str, seed: str, short: bool):
 
 
 def trained_model(folder, seed, name):
-  """The model with the stage `aligner` of one of TRIED, trained now if it is not there."""
+  """The model with the stage `aligner` of one of TRIED; trained where it is not, in `folder`."""
   from hgdt_jax import programs, rng, run, sharding, trained
   from hgdt_jax.stages import networks
   from hgdt_jax.state import Net
@@ -102,21 +104,15 @@ def trained_model(folder, seed, name):
   cfg, mesh = recipe(name, seed, short=True), sharding.make_mesh(-1, 1)
   weights = start(seed)
   old = flax.traverse_util.flatten_dict(weights['diffusion']['denoiser'].params)
-  new = flax.traverse_util.flatten_dict(
-    networks.init_denoiser(cfg, rng.stream(jax.random.key(cfg.seed), 'denoiser'))
-  )
+  begin = jax.jit(functools.partial(networks.init_denoiser, cfg))
+  new = flax.traverse_util.flatten_dict(begin(rng.stream(jax.random.key(cfg.seed), 'denoiser')))
   # Nobody trained the aligner yet: of each kind, its own first weights.
   kept = {path: new[path] if path[0].startswith('aligner') else old[path] for path in new}
   weights['diffusion'] = {'denoiser': Net(flax.traverse_util.unflatten_dict(kept))}
   model = trained.Trained(cfg, weights, mesh)
-  path = folder / f'{name}.weights.npz'
-  if not path.exists():
-    source = Short(run.source_of(recipe(name, seed, short=False), 'train', folder))
-    with programs.ahead(cfg, ('aligner',), mesh) as program:
-      run.train_stage(model, 'aligner', program, source, {}, folder / name)
-    np.savez(path, **flat(model.weights['aligner']))
-  with np.load(path) as file:
-    model.weights['aligner'] = nested(file)
+  source = Short(run.source_of(recipe(name, seed, short=False), 'train', folder))
+  program = lambda stage: programs.compiled(cfg, stage, mesh)
+  run.train_stage(model, 'aligner', program, source, {}, folder / name)
   return trained.Trained(recipe(name, seed, short=False), model.weights, mesh)
 
 
@@ -148,27 +144,6 @@ class Short:
 
   def _cut(self, item):
     return item | {'video': item['video'][: SHORT['frames']]}
-
-
-def flat(nets):
-  """`{'network|path': array}` of networks that are handed on."""
-  found = {}
-  for name, net in nets.items():
-    for path, leaf in flax.traverse_util.flatten_dict(net.params, sep='/').items():
-      found[f'{name}|{path}'] = np.asarray(leaf)
-  return found
-
-
-def nested(file):
-  """The inverse of `flat`."""
-  from hgdt_jax.state import Net
-
-  nets = {}
-  for key in file.files:
-    name, path = key.split('|')
-    nets.setdefault(name, {})[path] = jnp.asarray(file[key], jnp.float32)
-  unflatten = lambda params: flax.traverse_util.unflatten_dict(params, sep='/')
-  return {name: Net(unflatten(params)) for name, params in nets.items()}
 
 
 def measure(folder, model, name, method, steps):
@@ -305,12 +280,16 @@ def _coloured(flow):
 
 def _shrink(maps, size):
   """Mean of each square: [N, T, H, W, C] -> [N, T, size, size, C]."""
-  n, t, h, w, c = maps.shape
-  return maps.reshape(n, t, size, h // size, size, w // size, c).mean(axis=(3, 5))
+  from skimage.measure import block_reduce
+
+  side = maps.shape[2] // size
+  return block_reduce(maps, (1, 1, side, side, 1), np.mean)
 
 
 def write(out, seeds) -> None:
   """docs/aligners.md, of what is in `out`."""
+  from claim_tables import markdown
+
   text = [_HEAD.format(clips=_CLIPS.value, seeds=', '.join(seeds))]
   notes = out / 'notes.md'  # typed by whoever ran it
   text += [notes.read_text()] if notes.exists() else []
@@ -326,7 +305,7 @@ def write(out, seeds) -> None:
       if of:
         cells = [_cell(of, row, against, metric) for metric in COLUMNS]
         lines.append([said, str(len(of)), *cells])
-    text.append(_markdown(lines))
+    text.append(markdown(lines))
   text.append(_FLOWS)
   lines = [['', 'map', 't', 'error', 'of no flow', 'cosine', 'gate', 'gate where hidden']]
   for name, (said, _) in TRIED.items():
@@ -335,7 +314,7 @@ def write(out, seeds) -> None:
       for row in rows if aligner == 'aligner0' else ():
         values = [f'{row[k]:.2f}' for k in ('error', 'zero_error', 'cosine', 'gate', 'gate_hidden')]
         lines.append([said, f'{row["size"]:.0f}', f'{row["t"]}', *values])
-  text += [_markdown(lines), _PICTURE]
+  text += [markdown(lines), _PICTURE]
   (DOCS / 'aligners.md').write_text('\n'.join(text) + '\n')
 
 
@@ -370,11 +349,6 @@ def _cell(folders, row, against, metric):
 def _rows(path, measure):
   with np.load(path) as file:
     return file[measure]
-
-
-def _markdown(lines):
-  rows = [f'| {" | ".join(line)} |' for line in lines]
-  return '\n'.join([rows[0], '|' + '---|' * len(lines[0]), *rows[1:]])
 
 
 _HEAD = """# Aligners, side by side

@@ -263,7 +263,7 @@ def _table(found, rows, metrics, seconds):
     ]
     line += [f'{seconds[row]:.4f}' if row in seconds else ''] if timed else []
     lines.append(line + [_value([r['scores'].get(m) for r in of], m) for m in metrics])
-  return _markdown(lines)
+  return markdown(lines)
 
 
 def _value(scores, metric):
@@ -297,7 +297,7 @@ def _sentences(found, seconds):
       if len(each) < len(found):
         verdict += f', {len(each)} of {len(found)} seeds'
       lines.append([said, f'`{first}` less `{second}`, {metric}', shown, verdict])
-  return _markdown(lines)
+  return markdown(lines)
 
 
 def verdict_of(each) -> str:
@@ -320,7 +320,7 @@ def _pairs(found):
       shown = [f'{mark(a, b)}{v:+.{digits}f}{mark(a, b)}' for v, a, b in filter(None, each)]
       line.append(' · '.join(shown))
     lines.append(line)
-  return 'Bold: the interval of that seed does not hold 0.\n\n' + _markdown(lines)
+  return 'Bold: the interval of that seed does not hold 0.\n\n' + markdown(lines)
 
 
 def _laws(out, name, seeds):
@@ -334,7 +334,7 @@ def _laws(out, name, seeds):
       lines.append(
         [f'`{run}`', what, values, ' · '.join(f'{f[what]["p_value"]:.3f}' for f in found)]
       )
-  return _markdown(lines)
+  return markdown(lines)
 
 
 def _smallest(found):
@@ -346,7 +346,7 @@ def _smallest(found):
   said = (
     'Of two methods as far from the real clips as the paper at 4 evaluations, each with so many '
   )
-  return said + 'clips (two-sided 5%, power 80%, not paired):\n\n' + _markdown(lines)
+  return said + 'clips (two-sided 5%, power 80%, not paired):\n\n' + markdown(lines)
 
 
 def _seconds(out, name, seeds):
@@ -377,10 +377,11 @@ def _trained(out, name, drawn):
     lines.append([f'`{run}`', ', '.join(parts), f'{total:.0f}'])
   return (
     f'Trained on {device}; seconds are of compiled steps, timed one after the other.\n\n'
-    + _markdown(lines)
+    + markdown(lines)
   )
 
 
-def _markdown(lines):
+def markdown(lines) -> str:
+  """A table; the first line is its head."""
   rows = [f'| {" | ".join(line)} |' for line in lines]
   return '\n'.join([rows[0], '|' + '---|' * len(lines[0]), *rows[1:]])

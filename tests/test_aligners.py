@@ -4,12 +4,10 @@ import importlib
 import pathlib
 import sys
 
-import jax
 import numpy as np
 import pytest
 
 from hgdt_jax.metrics import table
-from hgdt_jax.state import Net
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / 'benchmarks'
 
@@ -42,19 +40,6 @@ def test_each_is_the_papers_recipe_with_one_thing_changed(aligners, recipe):
     trained = paths(recipe(name, '0', short=True))
     differ = {path for path in mine if mine[path] != trained[path]}
     assert differ == {'data.frames', 'data.batch'}
-
-
-def test_weights_come_back_as_they_were(aligners, tmp_path):
-  nets = {
-    'denoiser': Net({'a': {'b': np.ones((2, 3), np.float32)}}),
-    'bridge': Net({'c': np.eye(2)}),
-  }
-  np.savez(tmp_path / 'w.npz', **aligners.flat(nets))
-  with np.load(tmp_path / 'w.npz') as file:
-    back = aligners.nested(file)
-  assert back.keys() == nets.keys()
-  for name in nets:
-    jax.tree.map(np.testing.assert_array_equal, back[name].params, nets[name].params)
 
 
 def test_short_clips_are_the_first_frames_of_the_sources(aligners):
