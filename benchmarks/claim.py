@@ -70,18 +70,21 @@ def jobs(sets, seeds, others, wanted):
       graph |= {f'cost/{name}/{plan.cost_key(name, run, s)}': [] for s in plan.RUNS[run].stages}
   costs = list(graph)
   main = plan.closure(plan.MAIN)
+  # Main runs first, then a seed after the other: what one compiles, the next ones find.
   todo = [
+    (f'{name}/{seed}', run) for run in main for name in sets for seed in seeds if run in wanted
+  ]
+  todo += [
     (f'{name}/{seed}', run)
-    for run in sorted(wanted, key=lambda run: run not in main)
-    for name, seed in itertools.product(sets, seeds)
-    if run in main or seed in (others or seeds)
+    for seed, name in itertools.product(others or seeds, sets)
+    for run in wanted
+    if run not in main
   ]
   for of, run in todo:
     takes = [f'train/{of}/{other}' for other in plan.RUNS[run].takes.values()]
     graph[f'train/{of}/{run}'] = costs + takes
-  for of, run in todo:
-    if plan.cells(run):
-      graph[f'score/{of}/{run}'] = [f'train/{of}/{run}']
+    for part in range(len(plan.parts(run))):
+      graph[f'score/{of}/{run}/{part}'] = [f'train/{of}/{run}']
   scored = [job for job in graph if job.startswith('score')]
   for name in sets:
     for run in set(plan.MAIN) & set(wanted):
@@ -204,11 +207,12 @@ def train(out, name, seed, run):
   runs.train_stages(given, workdir)
 
 
-def score(out, name, seed, run):
-  """Clips, features and measures of every cell of a run."""
+def score(out, name, seed, run, part):
+  """Clips, features and measures of a part of a run's cells."""
   import claim_score
 
-  claim_score.score(out / name / f'seed{seed}' / run, name, _WEIGHTS.value or None)
+  workdir = out / name / f'seed{seed}' / run
+  claim_score.score(workdir, name, _WEIGHTS.value or None, int(part))
 
 
 def clock(out, name, seed, run):

@@ -13,6 +13,7 @@ DRAFT_STEPS, NOISE_STEPS = 3, 4
 # Cells of the two systems as they are meant, in so many steps.
 FULL, PAPER = 'hybrid.draft_video_aligned_gan', 'paper.draft_frames_aligned_gan'
 BLURS = (0.35, 0.5, 0.7)  # deviations in pixels, of a draft that no network refines
+FEW = 4  # rows beside the main ones are of so many times fewer clips
 MAIN = ('hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal')  # of the first table
 
 
@@ -40,15 +41,6 @@ ALIGNED = ('gan', 'diffusion', 'aligner')
 PLAIN = {'diffusion.times': 'uniform'}  # noise levels over the whole range
 _FRAMES = {'gan': 'gan', 'diffusion': 'frames'}
 _VIDEO = {'gan': 'gan', 'diffusion': 'video'}
-
-
-def _paper(takes=None, **changes):
-  """The paper's own order with something of the aligner changed.
-
-  Another aligner is another denoiser from the start, so it takes no stage `diffusion` over.
-  """
-  given = {name.replace('__', '.'): value for name, value in changes.items()}
-  return Run('paper', ALIGNED, given, takes or _FRAMES)
 
 
 RUNS = {
@@ -79,15 +71,8 @@ RUNS = {
   'hybrid_no_joint': Run('hybrid', ALIGNED, {}, _VIDEO, ('aligner', 'hybrid')),
   'hybrid_no_latents': Run('hybrid', ALL, {'aligner.latents': 'none'}, _VIDEO),
   # The law of the pair.
-  'paper_noised': _paper(aligner__latents='noised'),
+  'paper_noised': Run('paper', ALIGNED, {'aligner.latents': 'noised'}, _FRAMES),
   'hybrid_noised': Run('hybrid', ALL, {'aligner.latents': 'noised'}, _VIDEO),
-  # Other aligners, in the paper's setting.
-  'paper_both': _paper({'gan': 'gan'}, denoiser__aligner_direction='both'),
-  'paper_matched': _paper({'gan': 'gan'}, denoiser__aligner_flow='matched'),
-  # Other ways to train it.
-  'paper_plain': _paper(aligner__consistency_weight=0.0),
-  'paper_longer': _paper(aligner__steps=1800),
-  'paper_whole': _paper(aligner__denoiser_learning_rate=3e-4),
   # What joint gives the draft, and what it gives the refiner.
   'paper_joint': Run('paper', ALL, {'joint.refiner_rows': 0}, _FRAMES),
   'hybrid_rests': Run('hybrid', ALL, {'joint.refiner_rows': 0}, _VIDEO),
@@ -129,7 +114,7 @@ class Cell:
   run: str
   method: str
   steps: int
-  whole: bool = False  # of as many clips as there are real ones; else of half of them
+  whole: bool = False  # of as many clips as there are real ones; else of `FEW` times fewer
 
   @property
   def name(self) -> str:
@@ -171,19 +156,21 @@ def cells(run: str) -> list[Cell]:
     return [Cell(run, 'diffusion_frames', steps, whole=True) for steps in (2, 4, 50)]
   if run in ('gan', 'video', 'frames'):
     return []
-  frames = RUNS[run].recipe == 'paper'
-  names = ['draft_frames' if frames else 'draft_video', 'noise_frames' if frames else 'noise_video']
-  found = []
-  for start in names:
-    if 'aligner' in stages:
-      found += [start, f'{start}_aligned']
-      if run.endswith('noised'):
-        found += [f'{start}_aligned_bridge', f'{start}_aligned_gan', f'{start}_bridge']
-      elif 'latents' not in run:
-        found += [f'{start}_aligned_gan']
-    else:
-      found += [start]
+  start = 'draft_frames' if RUNS[run].recipe == 'paper' else 'draft_video'
+  found = [start]
+  if 'aligner' in stages:
+    found += [f'{start}_aligned']
+    if run.endswith('noised'):
+      found += [f'{start}_aligned_bridge', f'{start}_aligned_gan', f'{start}_bridge']
+    elif 'latents' not in run:
+      found += [f'{start}_aligned_gan']
   return grid(found)
+
+
+def parts(run: str) -> list[list[Cell]]:
+  """Its cells, by the processes that draw and measure them: neighbours have programs in common."""
+  found = cells(run)
+  return [found[i : i + 5] for i in range(0, len(found), 5)]
 
 
 def pairs(rows: Iterable[str]) -> list[tuple[str, str]]:
@@ -267,7 +254,6 @@ def cost_key(name: str, run: str, stage: str) -> str:
   if stage in ('aligner', 'joint'):
     aligned = 'aligner' in config.stages
     parts.append(config.aligner.latents if aligned else 'unaligned')
-    parts += [config.denoiser.aligner_flow, config.denoiser.aligner_direction]
     parts.append('whole' if config.aligner.denoiser_learning_rate else 'frozen')
   if stage == 'joint':
     parts.append(f'rows{config.joint.refiner_rows}')

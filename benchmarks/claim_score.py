@@ -18,41 +18,56 @@ PROBED = ('drift',)  # read by a probe of the synthetic source
 SHOWN = 6  # clips of a strip
 
 
-def score(workdir: pathlib.Path, name: str, weights: str | None) -> None:
-  """Writes `cells/CELL.npz` and `.json` of every cell of a run; those that are there are kept."""
+def score(workdir: pathlib.Path, name: str, weights: str | None, part: int = 0) -> None:
+  """Writes `cells/CELL.npz` and `.json` of a part of a run's cells; those that are there are kept.
+
+  Args:
+    part: of `plan.parts` of the run. What is beside the cells goes with the first part: the real
+      clips, and tests of the laws of what the refiner starts from.
+  """
   model, cells = trained.Trained.load(workdir), workdir.parent / 'cells'
   cells.mkdir(exist_ok=True)
+  keep = functools.partial(_keep, cells, name, weights)
   held_out = _clips(model.cfg, workdir, 'test')
-  label, keep = held_out['label'], functools.partial(_keep, cells, name, weights)
-  if workdir.name == 'hybrid':
+  for cell in plan.parts(workdir.name)[part]:
+    _cell(model, cell, held_out['label'], workdir, name, keep)
+  path = cells / f'{workdir.name}.laws'
+  if part == 0 and 'gan' in model.cfg.stages and not path.exists():
+    some = {key: rows[: _few(rows)] for key, rows in held_out.items()}
+    path.write_text(json.dumps(_laws(model, some)))
+  if part == 0 and workdir.name == 'hybrid':
     keep('real', lambda: held_out['video'], groups=held_out['group'])
     again = _clips(model.cfg, workdir, 'train')
     keep('real_again', lambda: again['video'], groups=again['group'])
     keep('rival.first_frame_repeated', lambda: rivals.first_frame_repeated(held_out['video']))
-  for cell in plan.cells(workdir.name):
-    facts = {'evaluations': model.evaluations(cell.method, max(cell.steps, 1))}
-    some = label if cell.whole else label[: -(-len(label) // 2)]
-    keep(cell.name, functools.partial(draw, model, cell, some), **facts)
-    if cell.method == 'draft' and workdir.name == 'hybrid':
-      for sigma in plan.BLURS:
-        blurred = lambda cell=cell, some=some, s=sigma: rivals.blurred(draw(model, cell, some), s)
-        keep(f'rival.draft_blurred_{sigma}', blurred)
-    if cell in plan.LONG and name == 'bench':
-      _long(model, cell, label, workdir, keep)
-  path = cells / f'{workdir.name}.laws'
-  if 'gan' in model.cfg.stages and not path.exists():
-    some = {key: rows[: -(-len(label) // 2)] for key, rows in held_out.items()}
-    path.write_text(json.dumps(_laws(model, some)))
+
+
+def _few(rows):
+  return max(len(rows) // plan.FEW, 1)
+
+
+def _cell(model, cell, label, workdir, name, keep):
+  """A cell, and what is made of the same clips."""
+  facts = {'evaluations': model.evaluations(cell.method, max(cell.steps, 1))}
+  some = label if cell.whole else label[: _few(label)]
+  keep(cell.name, functools.partial(draw, model, cell, some), **facts)
+  if cell.method == 'draft' and workdir.name == 'hybrid':
+    for sigma in plan.BLURS:
+      blurred = lambda s=sigma: rivals.blurred(draw(model, cell, some), s)
+      keep(f'rival.draft_blurred_{sigma}', blurred)
+  if cell in plan.LONG and name == 'bench':
+    _long(model, cell, label, workdir, keep)
 
 
 def _long(model, cell, label, workdir, keep):
   """The first and the last window of long clips, drawn and real."""
-  frames, some = plan.LONG_FRAMES, label[: plan.LONG_CLIPS]
+  frames, count, window = plan.LONG_FRAMES, plan.LONG_CLIPS, model.cfg.data.frames
   if cell == plan.LONG[0]:
     data = dataclasses.replace(model.cfg.data, frames=frames)
-    real = _clips(dataclasses.replace(model.cfg, data=data), workdir, 'test')['video']
-    _windows('real', real[: plan.LONG_CLIPS], model.cfg.data.frames, keep)
-  _windows(cell.name, draw(model, cell, some, frames), model.cfg.data.frames, keep)
+    evaluation = dataclasses.replace(model.cfg.evaluation, clips=min(count, len(label)))
+    longer = dataclasses.replace(model.cfg, data=data, evaluation=evaluation)
+    _windows('real', _clips(longer, workdir, 'test')['video'], window, keep)
+  _windows(cell.name, draw(model, cell, label[:count], frames), window, keep)
 
 
 def _windows(row, video, frames, keep):
@@ -110,14 +125,15 @@ def _keep(cells, name, weights, row, make, **facts):
   load = lambda network: networks.load(network, weights)
   for measure in (*MEASURES, *PROBED * (name == 'bench')):
     began = time.monotonic()
-    kept[measure] = _rows(measures.make(measure, load), video)
+    kept[measure] = rows_of(measures.make(measure, load), video)
     facts[f'seconds_{measure}'] = round(time.monotonic() - began, 2)
   np.savez(cells / f'{row}.npz', **kept)
   path.write_text(json.dumps(facts | {'clips': len(video)}))
   print(row, facts, flush=True)
 
 
-def _rows(measure, video, size=256):
+def rows_of(measure, video, size=256):
+  """What is measured of every clip, so many at a time."""
   parts = [measure.rows(video[i : i + size]) for i in range(0, len(video), size)]
   return np.concatenate(parts)[:, 0]
 

@@ -48,11 +48,6 @@ GRIDS = {
 }
 TRIED = {  # other runs
   'paper_no_aligner': 'paper, no aligner trained, its seconds given to diffusion',
-  'paper_both': 'paper, aligner in both directions of time',
-  'paper_matched': 'paper, flow by a soft argmax of correlations',
-  'paper_plain': 'paper, without the loss of warp consistency',
-  'paper_longer': 'paper, the aligner trained three times as long',
-  'paper_whole': 'paper, the per-frame U-Net trained on beside the aligner, at a low rate',
   'paper_joint': 'paper, then joint for the GAN alone',
   'paper_noised': 'paper, the bridge reads the noisy clip: exact',
   'hybrid_no_aligner': 'full, no aligner trained, its seconds given to diffusion',

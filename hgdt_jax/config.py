@@ -153,6 +153,7 @@ class Denoiser:
   aligner_radius: Annotated[float, Between(0, _MOST_SIZE)]
   aligner_flow: Annotated[str, OneOf(aligner.FLOWS)]
   aligner_direction: Annotated[str, OneOf(aligner.DIRECTIONS)]
+  aligner_order: Annotated[int, OneOf(aligner.ORDERS)]
   remat: bool
 
 

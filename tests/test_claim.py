@@ -85,6 +85,12 @@ def test_the_grid_is_drawn_whole_and_rows_of_one_start_take_as_many_steps(plan):
         assert cell.steps == want or with_one_step
 
 
+def test_the_parts_of_a_run_are_all_of_its_cells(plan):
+  for run in plan.RUNS:
+    assert [cell for part in plan.parts(run) for cell in part] == plan.cells(run)
+    assert all(plan.parts(run))
+
+
 def test_pairs_of_a_grid_differ_in_one_field(plan):
   rows = [cell.name for run in ('hybrid', 'paper') for cell in plan.cells(run)]
   compared = 0
