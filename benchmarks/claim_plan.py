@@ -13,7 +13,7 @@ DRAFT_STEPS, NOISE_STEPS = 3, 4
 # Cells of the two systems as they are meant, in so many steps.
 FULL, PAPER = 'hybrid.draft_video_aligned_gan', 'paper.draft_frames_aligned_gan'
 BLURS = (0.35, 0.5, 0.7)  # deviations in pixels, of a draft that no network refines
-FEW = 4  # rows beside the main ones are of so many times fewer clips
+FEW = 512  # clips of a row beside the main ones
 MAIN = ('hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal')  # of the first table
 
 
@@ -114,7 +114,7 @@ class Cell:
   run: str
   method: str
   steps: int
-  whole: bool = False  # of as many clips as there are real ones; else of `FEW` times fewer
+  whole: bool = False  # of as many clips as there are real ones; else of `FEW`
 
   @property
   def name(self) -> str:

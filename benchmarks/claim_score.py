@@ -33,7 +33,7 @@ def score(workdir: pathlib.Path, name: str, weights: str | None, part: int = 0) 
     _cell(model, cell, held_out['label'], workdir, name, keep)
   path = cells / f'{workdir.name}.laws'
   if part == 0 and 'gan' in model.cfg.stages and not path.exists():
-    some = {key: rows[: _few(rows)] for key, rows in held_out.items()}
+    some = {key: rows[: plan.FEW] for key, rows in held_out.items()}
     path.write_text(json.dumps(_laws(model, some)))
   if part == 0 and workdir.name == 'hybrid':
     keep('real', lambda: held_out['video'], groups=held_out['group'])
@@ -42,14 +42,10 @@ def score(workdir: pathlib.Path, name: str, weights: str | None, part: int = 0) 
     keep('rival.first_frame_repeated', lambda: rivals.first_frame_repeated(held_out['video']))
 
 
-def _few(rows):
-  return max(len(rows) // plan.FEW, 1)
-
-
 def _cell(model, cell, label, workdir, name, keep):
   """A cell, and what is made of the same clips."""
   facts = {'evaluations': model.evaluations(cell.method, max(cell.steps, 1))}
-  some = label if cell.whole else label[: _few(label)]
+  some = label if cell.whole else label[: plan.FEW]
   keep(cell.name, functools.partial(draw, model, cell, some), **facts)
   if cell.method == 'draft' and workdir.name == 'hybrid':
     for sigma in plan.BLURS:
