@@ -2,12 +2,14 @@
 
 python benchmarks/aligners.py --claim=runs/claim/bench --seeds=0,1,2
 
-They start from what `claim.py` trained for its run `paper` and are trained as that is. On a GPU it
-takes minutes; on two cores, half an hour for each of TRIED and each seed. Writes docs/aligners.md,
-and the flows beside the true ones as docs/aligners.png. Resumable: what is in --out is not done
-again. Several may run at once, each with an --only of its own; the one without writes.
+They start from what `claim.py` trained for its run `paper` and are trained as that is; with --short
+on 8 frames in batches of 4, minutes for each on two cores in place of half an hour. Clips are drawn
+at full length. Writes docs/aligners.md, and the flows beside the true ones as docs/aligners.png.
+Resumable: what is in --out is not done again. Several may run at once, each with an --only of its
+own; the one without it writes.
 """
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -25,6 +27,7 @@ _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], "claim.py's, that train the
 _ONLY = flags.DEFINE_list('only', [], 'Of TRIED; all if empty.')
 _CLIPS = flags.DEFINE_integer('clips', 512, 'Drawn of each.', lower_bound=2)
 _WEIGHTS = flags.DEFINE_string('weights', '', "Folder of I3D's weights; the package's if empty.")
+_SHORT = flags.DEFINE_bool('short', False, 'Train on short clips, and measure without I3D.')
 _STEPS = flags.DEFINE_integer('steps', 0, "Of each; the recipe's if 0.")
 
 TRIED = {  # what is changed of configs/paper.py:bench
@@ -39,6 +42,7 @@ TRIED = {  # what is changed of configs/paper.py:bench
   'gate': ('hiding a place is cheaper: a price of .05 for .3', {'aligner.hidden_price': 0.05}),
   'longer': ('three times as many steps', {'aligner.steps': 1800}),
 }
+SHORT = {'frames': 8, 'batch': 4}
 METHODS = {'draft_frames_aligned': 3, 'noise_frames_aligned': 4}  # and their steps
 WITHOUT = {'draft_frames_aligned': 'draft_frames', 'noise_frames_aligned': 'noise_frames'}
 COLUMNS = {  # metric: (heading, digits)
@@ -82,8 +86,8 @@ def main(_):
     picture({label: load(name) for label, name in DRAWN.items()}, DOCS / 'aligners.png')
 
 
-def recipe(name: str, seed: str):
-  """The configuration of one of TRIED."""
+def recipe(name: str, seed: str, short: bool = False):
+  """The configuration of one of TRIED; `short`: of how it is trained in short."""
   import claim_plan as plan
 
   config = plan.recipe('bench', 'paper')
@@ -94,6 +98,8 @@ def recipe(name: str, seed: str):
     config[section][field] = value
   if _STEPS.value:
     config.aligner.steps = _STEPS.value
+  if short:
+    config.data.update(SHORT)
   return plan.build(config.to_dict())
 
 
@@ -103,18 +109,22 @@ def trained_model(folder, seed, name):
   from hgdt_jax.stages import networks
   from hgdt_jax.state import Net
 
-  cfg, mesh = recipe(name, seed), sharding.make_mesh(-1, 1)
+  cfg, mesh = recipe(name, seed, _SHORT.value), sharding.make_mesh(-1, 1)
   weights = start(seed)
   old = flax.traverse_util.flatten_dict(weights['diffusion']['denoiser'].params)
   begin = jax.jit(functools.partial(networks.init_denoiser, cfg))
-  new = flax.traverse_util.flatten_dict(begin(rng.stream(jax.random.key(cfg.seed), 'denoiser')))
+  begun = begin(rng.stream(jax.random.key(cfg.seed), 'denoiser'))['params']
+  new = flax.traverse_util.flatten_dict(begun)
   # Nobody trained the aligner yet: of each kind, its own first weights.
   kept = {path: new[path] if path[0].startswith('aligner') else old[path] for path in new}
   weights['diffusion'] = {'denoiser': Net(flax.traverse_util.unflatten_dict(kept))}
   model = trained.Trained(cfg, weights, mesh)
   program = lambda stage: programs.compiled(cfg, stage, mesh)
-  run.train_stage(model, 'aligner', program, run.source_of(cfg, 'train', folder), {}, folder / name)
-  return model
+  whole = recipe(name, seed)
+  source = run.source_of(whole, 'train', folder)
+  source = First(source, cfg.data.frames) if _SHORT.value else source
+  run.train_stage(model, 'aligner', program, source, {}, folder / name)
+  return trained.Trained(whole, model.weights, mesh)
 
 
 def start(seed):
@@ -123,6 +133,29 @@ def start(seed):
 
   found = trained.Trained.load(pathlib.Path(_CLAIM.value) / f'seed{seed}' / 'paper')
   return {stage: dict(found.weights[stage]) for stage in ('gan', 'diffusion')}
+
+
+@dataclasses.dataclass
+class First:
+  """The first frames of a source's clips."""
+
+  source: object
+  frames: int
+
+  def __getattr__(self, name):
+    return getattr(self.source, name)
+
+  def __len__(self):
+    return len(self.source)
+
+  def __getitem__(self, i):
+    return self._cut(self.source[i])
+
+  def sample(self, i, generator):
+    return self._cut(self.source.sample(i, generator))
+
+  def _cut(self, item):
+    return item | {'video': item['video'][: self.frames]}
 
 
 def measure(folder, model, name, method, steps):
@@ -138,11 +171,15 @@ def measure(folder, model, name, method, steps):
   held_out, weights = _held_out(model, _CLIPS.value), _WEIGHTS.value or None
   clips = claim_score.draw(model, plan.Cell(name, method, steps), held_out['label'])
   make = lambda one: measures.make(one, lambda network: networks.load(network, weights))
-  rows = lambda video: {one: claim_score.rows_of(make(one), video) for one in MEASURES}
+  rows = lambda video: {one: claim_score.rows_of(make(one), video) for one in _measures()}
   if not (folder / 'real.npz').exists():
     np.savez(folder / 'real.npz', **rows(held_out['video']))
   np.savez(path, **rows(clips))
   print(name, method, 'drawn', flush=True)
+
+
+def _measures():
+  return [one for one in MEASURES if one != 'clip_i3d' or not _SHORT.value]
 
 
 def _held_out(model, count):
@@ -198,12 +235,12 @@ def sown(model, items, t):
   label = jnp.array([item['label'] for item in items])
   noise = denoising.frame_noise(cfg)(jax.random.key(0), clip.shape)
   level = jnp.full(count, t)
-  told = Condition.plain(label, clip.shape[1], cfg.generator.latent_size)
-  params = {'params': model.weights['aligner']['denoiser'].params}
+  told = Condition.plain(label, clip.shape[1], cfg.draft.latent_size)
+  variables = model.weights['aligner']['denoiser'].variables()
   clip = denoising.schedule(cfg).diffuse(clip, noise, level)
   told = told.replace(align=jnp.ones(count))
   _, found = networks.make(cfg).denoiser.apply(
-    params, clip, level, told, jnp.zeros(count), mutable='intermediates'
+    variables, clip, level, told, jnp.zeros(count), mutable='intermediates'
   )
   found = flax.traverse_util.flatten_dict(found['intermediates'])
   flows_of = {path[:-1]: value[0] for path, value in found.items() if path[-1] == 'flow'}
@@ -269,20 +306,25 @@ def write(out, seeds) -> None:
   """docs/aligners.md, of what is in `out`."""
   from claim_tables import markdown
 
-  text = [_HEAD.format(clips=_CLIPS.value, seeds=', '.join(seeds))]
+  from hgdt_jax.metrics import table
+
+  on = f', but on {SHORT["frames"]} frames in batches of {SHORT["batch"]}' if _SHORT.value else ''
+  options = {'how': ' --short' * _SHORT.value, 'on': on, 'clips': _CLIPS.value}
+  text = [_HEAD.format(seeds=', '.join(seeds), **options)]
+  columns = [metric for metric in COLUMNS if table.find(metric).measure in _measures()]
   notes = out / 'notes.md'  # typed by whoever ran it
   text += [notes.read_text()] if notes.exists() else []
   for method, without in WITHOUT.items():
     start_of = 'a draft' if method.startswith('draft') else 'noise'
     text.append(f'\n## From {start_of}, {METHODS[method]} steps\n')
-    lines = [['', 'seeds', *(heading for heading, _ in COLUMNS.values())]]
+    lines = [['', 'seeds', *(COLUMNS[metric][0] for metric in columns)]]
     rows = {f'base.{without}': 'no aligner'}
     rows |= {f'{name}.{method}': said for name, (said, _) in TRIED.items()}
     for row, said in rows.items():
       against = f'base.{method}'
       of = [out / f'seed{s}' for s in seeds if (out / f'seed{s}' / f'{row}.npz').exists()]
       if of:
-        cells = [_cell(of, row, against, metric) for metric in COLUMNS]
+        cells = [_cell(of, row, against, metric) for metric in columns]
         lines.append([said, str(len(of)), *cells])
     text.append(markdown(lines))
   text.append(_FLOWS)
@@ -332,10 +374,11 @@ def _rows(path, measure):
 
 _HEAD = """# Aligners, side by side
 
-Written by `python benchmarks/aligners.py`: each is trained as the run `paper` of
-[claim.md](claim.md) is (600 steps), all from one GAN and one denoiser of single frames, and what is
-changed is the aligner alone. {clips} clips, seeds {seeds}. In brackets, each seed's difference to
-the aligner of the paper, paired by code; bold where its 95% interval does not hold 0.
+Written by `python benchmarks/aligners.py{how}`: each is trained as the run `paper` of
+[claim.md](claim.md) is (600 steps){on}, all from one GAN and one denoiser of single
+frames, and what is changed is the aligner alone. {clips} clips, seeds {seeds}. In brackets, each
+seed's difference to the aligner of the paper, paired by code; bold where its 95% interval does not
+hold 0.
 """
 
 _FLOWS = """

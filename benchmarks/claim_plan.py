@@ -213,7 +213,7 @@ def recipe(name: str, run: str):
     config = weizmann
     config.diffusion.frames_share, config.stages = frames_share, stages
     config.aligner.steps = max(steps, config.aligner.steps)
-    config.gan.image_share = 0.0
+    config.draft.image_share = 0.0
     config.evaluation.update(clips=512, batch=32)  # all that are held out
   config.stages = RUNS[run].stages
   for path, value in RUNS[run].changes.items():

@@ -151,7 +151,7 @@ def _changed(name, base, workdir):
 def _older(name, base, workdir):
   shutil.copytree(base, workdir)
   content = json.loads((workdir / 'config.json').read_text())
-  del content['config']['gan']['image_weight']
+  del content['config']['draft']['image_weight']
   (workdir / 'config.json').write_text(json.dumps(content))
   _say(f'{name}, a field missing, sample', _sample(workdir), workdir, 'gan')
   _say(f'{name}, a field missing, main', _main(workdir), workdir, 'gan')

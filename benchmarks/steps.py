@@ -54,14 +54,14 @@ def main(_):
 
 def _forward(cfg, state):
   """Seconds of a forward pass of the generator for one batch."""
-  generator = networks.make(cfg).generator
-  z = generator.draw_codes(jax.random.key(0), cfg.data.batch, cfg.data.frames)
-  label, params = jnp.full(cfg.data.batch, -1), state.nets['generator'].params
-  draw = jax.jit(lambda params: generator.apply({'params': params}, z, label))
-  jax.block_until_ready(draw(params))
+  gan = networks.make(cfg).gan
+  codes = gan.codes(jax.random.key(0), cfg.data.batch, cfg.data.frames)
+  label, variables = jnp.full(cfg.data.batch, -1), state.nets['generator'].variables()
+  draw = jax.jit(lambda variables: gan.generator.apply(variables, codes, label).clip)
+  jax.block_until_ready(draw(variables))
   began = time.monotonic()
   for _ in range(_REPEATS.value):
-    jax.block_until_ready(draw(params))
+    jax.block_until_ready(draw(variables))
   return (time.monotonic() - began) / _REPEATS.value
 
 

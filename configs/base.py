@@ -43,7 +43,17 @@ def get_config() -> ml_collections.ConfigDict:
   checkpoint.every = 1000  # steps
   checkpoint.keep = 2  # newest ones, of each stage
 
-  config.generator = generator = ml_collections.ConfigDict()
+  config.draft = draft = ml_collections.ConfigDict()
+  draft.name = 'style'  # the family of GAN; what follows are this one's fields
+  draft.objective = 'relativistic'  # nonsaturating, hinge, least_squares, wasserstein
+  draft.r1 = 1.0  # weight gamma of gamma / 2 |d score / d x|^2 on real clips
+  draft.r2 = 1.0  # the same on drafts
+  draft.interpolation_penalty = 0.0  # weight of WGAN-GP's, between real clips and drafts
+  draft.penalty_rows = 4  # every n-th row of the batch is penalised: n times cheaper
+  draft.image_share = 0.0  # of the drafts that are given a first frame; 0: it knows none
+  draft.image_weight = 10.0  # of their mean absolute distance from the clip they are to continue
+
+  draft.generator = generator = ml_collections.ConfigDict()
   generator.width = 64  # features of the largest maps
   generator.max_width = 384
   generator.patch = 2  # pixels are drawn in squares of this side
@@ -53,7 +63,7 @@ def get_config() -> ml_collections.ConfigDict:
   generator.motion = 'gru'  # a code a frame; 'continuous': a path through codes at anchor times
   generator.motion_interval = 8  # of 'continuous': frames from anchor to anchor
 
-  config.critic = critic = ml_collections.ConfigDict()
+  draft.critic = critic = ml_collections.ConfigDict()
   critic.width = 64
   critic.max_width = 384
   critic.frame_patch = 2
@@ -85,17 +95,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.gan = gan = ml_collections.ConfigDict()
   gan.steps = 30_000
   gan.learning_rate = 2e-4  # Adam, betas (0, 0.99)
-  gan.objective = 'relativistic'  # nonsaturating, hinge, least_squares, wasserstein, relativistic
-  gan.r1 = 1.0  # weight gamma of gamma / 2 |d score / d x|^2 on real clips
-  gan.r2 = 1.0  # the same on drafts
-  gan.interpolation_penalty = 0.0  # weight of WGAN-GP's, between real clips and drafts
-  gan.penalty_rows = 4  # every n-th row of the batch is penalised: n times cheaper
   gan.augment = 'none'  # of what critics see, in joint too: 'fixed' or 'adaptive' (ADA) probability
   gan.augment_probability = 0.2  # of each change to a clip; 'adaptive' begins with it
   gan.augment_target = 0.6  # 'adaptive': mean sign of the scores of real clips that is aimed at
   gan.noise = 0.0  # the highest noise level the critics see in stage gan; scales with 'adaptive'
-  gan.image_share = 0.0  # of the drafts that are given a first frame; 0: the generator knows none
-  gan.image_weight = 10.0  # of their mean absolute distance from the clip they are to continue
   gan.ema_decay = 0.999
 
   config.diffusion = diffusion = ml_collections.ConfigDict()
@@ -129,7 +132,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.joint = joint = ml_collections.ConfigDict()
   joint.steps = 10_000
-  joint.learning_rate = 5e-5  # of the generator; objective and penalties are those of `gan`
+  joint.learning_rate = 5e-5  # of the generator; objective and penalties are those of `draft`
   joint.critic_learning_rate = 2e-4  # higher: diffused clips are new to the critics
   joint.denoiser_learning_rate = 3e-5  # of denoiser, aligner and bridge
   # Every n-th row of the batch trains the refiner, all of it the game; 0: the refiner rests. On
@@ -139,7 +142,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.fewstep = fewstep = ml_collections.ConfigDict()
   fewstep.steps = 10_000
-  fewstep.learning_rate = 2e-5  # of the denoiser; objective and penalties are those of `gan`
+  fewstep.learning_rate = 2e-5  # of the denoiser; objective and penalties are those of `draft`
   fewstep.critic_learning_rate = 1e-4
   fewstep.walk = 4  # trained for walks from tau of 1 to so many steps
   fewstep.denoising_weight = 1.0  # of the squared error of the predicted clip

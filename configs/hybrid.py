@@ -36,13 +36,15 @@ def small(config):
   # So short a run learns more from many small batches than from few large ones.
   config.data.update(frames=8, size=32, batch=4)
   config.checkpoint.update(every=400, keep=1)
-  config.generator.update(width=32, max_width=96, latent_size=64, content_size=32, motion_size=8)
-  config.critic.update(width=32, max_width=96, frames=2)
+  config.draft.generator.update(width=32, max_width=96)
+  config.draft.generator.update(latent_size=64, content_size=32, motion_size=8)
+  config.draft.critic.update(width=32, max_width=96, frames=2)
   config.denoiser.update(
     width=32, multipliers=(1, 2), blocks=1, space_attention=0, time_attention=8, aligner_radius=2.0
   )
   config.bridge.update(width=32, max_width=96)
-  config.gan.update(steps=2500, learning_rate=1e-3, ema_decay=0.995, r1=0.3, r2=0.3)
+  config.gan.update(steps=2500, learning_rate=1e-3, ema_decay=0.995)
+  config.draft.update(r1=0.3, r2=0.3)
   config.diffusion.update(
     steps=1500, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
   )
@@ -69,7 +71,7 @@ def bench(config):
   config = small(config)
   config.data.update(frames=16, batch=16, clips=4096)
   config.checkpoint.update(every=10_000)
-  config.critic.update(frames=4)
+  config.draft.critic.update(frames=4)
   config.denoiser.update(time_attention=16)
   config.gan.update(steps=2000)
   config.diffusion.update(steps=2000)

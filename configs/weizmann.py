@@ -19,13 +19,14 @@ def get_config(preset: str = 'small'):
   config = hybrid.get_config(preset)
   config.data.update(source='folder', flip=True)
   # So few clips are soon known by heart: critics see each of them changed in many ways.
-  config.gan.update(augment='fixed', augment_probability=0.2, image_share=0.3)
+  config.gan.update(augment='fixed', augment_probability=0.2)
+  config.draft.image_share = 0.3
   if preset == 'gpu':
     config.gan.augment = 'adaptive'
     return config
   config.data.update(frames=16, size=64)
-  config.generator.update(patch=4, width=48, max_width=128)
-  config.critic.update(frame_patch=4, clip_patch=4, frames=4)
+  config.draft.generator.update(patch=4, width=48, max_width=128)
+  config.draft.critic.update(frame_patch=4, clip_patch=4, frames=4)
   config.denoiser.update(patch=4, width=48)
   config.gan.update(steps=2500)
   config.diffusion.update(steps=2400)

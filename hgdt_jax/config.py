@@ -5,15 +5,14 @@ are those of the modules that act on them.
 """
 
 import dataclasses
-import operator
 from typing import Annotated
 
-from hgdt_jax import augment, guards
+from hgdt_jax import fields, guards
 from hgdt_jax.diffusion import noise, parameterization, samplers, schedules, spacing, training
-from hgdt_jax.losses import adversarial
+from hgdt_jax.gans import GANS, augment
 from hgdt_jax.metrics import drift, random_features, table
-from hgdt_jax.models import aligner, generator, layers
-from hgdt_jax.schema import Between, Inside, Length, OneOf, build
+from hgdt_jax.models import aligner, layers
+from hgdt_jax.schema import Between, Chosen, Inside, Length, OneOf, build
 from input_pipeline import SOURCES
 from input_pipeline.sampling import SHORT
 
@@ -23,13 +22,14 @@ __all__ = ['AUTO', 'LEAST_SCORED', 'STAGES', 'Config', 'as_dict', 'build']
 
 # Every stage, in its order, and the networks it takes over: from the last of these stages that runs
 # before it. Those of _MAY_BEGIN begin from scratch where none does.
+JUDGES = 'judges'  # in place of their names, which the family of the draft knows
 STARTS_FROM = {
   'gan': {},
   'diffusion': {},
   'aligner': {'generator': ('gan',), 'denoiser': ('diffusion',)},
   'joint': {
     'generator': ('gan',),
-    'critic': ('gan',),
+    JUDGES: ('gan',),
     'denoiser': ('diffusion', 'aligner'),
     'bridge': ('aligner',),
   },
@@ -44,30 +44,6 @@ LATENTS = ('none', 'clean', 'noised')  # what the bridge reads, if there is one
 LEAST_SCORED = 4  # clips, for recall among three neighbours
 AUTO = 'auto'  # hybrid.tau that a two-sample test is to choose
 _LEAST_FRAMES, _LEAST_SIZE, _ = random_features.SMALLEST  # of clips that can be scored
-_MOST_SIZE = 4096  # pixels a side: the frames of one batch would fill a host
-
-# What fields have in common. Upper bounds are where a value can only be a mistake, or no machine
-# could hold what it asks for.
-Steps = Annotated[int, Between(1, 10**8)]  # a year of three a second
-Clips = Annotated[int, Between(1, 10**8)]  # the order of so many takes 800 MB
-Scored = Annotated[int, Between(1, 10**6)]  # held in memory: 200 GB at 16 x 64 x 64
-Batch = Annotated[int, Between(1, 2**16)]
-Frames = Annotated[int, Between(1, 4096)]  # attention compares each with each
-Evaluations = Annotated[int, Between(1, 1000)]  # of a network, for one clip: DDPM's own number
-Count = Annotated[int, Between(0, 1000)]
-Width = Annotated[int, Between(2, 2**14)]  # a 3x3 kernel of the last is 10 GB; halves are taken
-Codes = Annotated[int, Between(1, 2**14)]
-Size = Annotated[int, Between(0, _MOST_SIZE)]  # of maps; 0: none
-Patch = Annotated[int, OneOf((1, 2, 4))]
-CriticPatch = Annotated[int, OneOf((1, 2, 4, 8))]
-Convolution = Annotated[str, OneOf(layers.CONVOLUTIONS)]
-Devices = Annotated[int, Between(-1, 10**6)]
-Rate = Annotated[float, Inside(0, 1)]  # of learning: Adam moves a parameter by it each step
-RateOrNone = Annotated[float, Between(0, 0.99)]
-Weight = Annotated[float, Between(0, 10**6)]  # more would drown what it is added to
-Share = Annotated[float, Between(0, 1)]
-PartialShare = Annotated[float, Between(0, 0.99)]  # something has to be left
-Decay = Annotated[float, Between(0, 0.99999)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,20 +51,20 @@ class Data:
   source: Annotated[str, OneOf(SOURCES)]
   path: str
   frames: Annotated[int, Between(_LEAST_FRAMES, 4096)]
-  size: Annotated[int, Between(_LEAST_SIZE, _MOST_SIZE)]
-  batch: Batch
+  size: Annotated[int, Between(_LEAST_SIZE, fields.MOST_SIZE)]
+  batch: fields.Batch
   clips: Annotated[int, Between(LEAST_SCORED, 10**8)]
   stride: Annotated[int, Between(1, 10**4)]  # minutes from frame to frame
   target_fps: Annotated[float, Between(0, 1000)]
   windows: Annotated[int, Between(0, 10**6)]
   short: Annotated[str, OneOf(SHORT)]
   labels: str
-  max_bad: Share
-  test_share: PartialShare
+  max_bad: fields.Share
+  test_share: fields.PartialShare
   flip: bool
-  jitter: PartialShare
+  jitter: fields.PartialShare
   classes: Annotated[int, Between(-1, 10**5)]  # ImageNet has 22 thousand
-  workers: Count
+  workers: fields.Count
   fps: Annotated[float, Between(0.1, 1000)]  # containers count frames by 1/1001 of a second
 
   def problems(self):
@@ -100,8 +76,8 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-  data: Devices
-  fsdp: Devices
+  data: fields.Devices
+  fsdp: fields.Devices
 
   def problems(self):
     for name in ('data', 'fsdp'):
@@ -113,44 +89,20 @@ class Mesh:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-  every: Steps
+  every: fields.Steps
   keep: Annotated[int, Between(1, 1000)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Generator:
-  width: Width
-  max_width: Width
-  patch: Patch
-  latent_size: Annotated[int, Between(4, 2**14)]  # half is motion, half of that its waves
-  content_size: Codes
-  motion_size: Codes
-  motion: Annotated[str, OneOf(generator.MOTIONS)]
-  motion_interval: Frames
-
-
-@dataclasses.dataclass(frozen=True)
-class Critic:
-  width: Width
-  max_width: Width
-  frame_patch: CriticPatch
-  clip_patch: CriticPatch
-  convolution: Convolution
-  minibatch_stddev: bool
-  frames: Frames
-  spectral_norm: bool
-
-
-@dataclasses.dataclass(frozen=True)
 class Denoiser:
-  width: Width
+  width: fields.Width
   multipliers: Annotated[tuple[Annotated[int, Between(1, 64)], ...], Length(1, 12)]
   blocks: Annotated[int, Between(1, 64)]
-  patch: Patch
-  convolution: Convolution
-  space_attention: Size
-  time_attention: Size
-  aligner_radius: Annotated[float, Between(0, _MOST_SIZE)]
+  patch: fields.Patch
+  convolution: Annotated[str, OneOf(layers.CONVOLUTIONS)]
+  space_attention: fields.Size
+  time_attention: fields.Size
+  aligner_radius: Annotated[float, Between(0, fields.MOST_SIZE)]
   aligner_flow: Annotated[str, OneOf(aligner.FLOWS)]
   aligner_direction: Annotated[str, OneOf(aligner.DIRECTIONS)]
   aligner_order: Annotated[int, OneOf(aligner.ORDERS)]
@@ -159,96 +111,85 @@ class Denoiser:
 
 @dataclasses.dataclass(frozen=True)
 class Bridge:
-  width: Width
-  max_width: Width
-  patch: Patch
+  width: fields.Width
+  max_width: fields.Width
+  patch: fields.Patch
 
 
 @dataclasses.dataclass(frozen=True)
 class Gan:
-  steps: Steps
-  learning_rate: Rate
-  objective: Annotated[str, OneOf(adversarial.OBJECTIVES)]
-  r1: Weight
-  r2: Weight
-  interpolation_penalty: Weight
-  penalty_rows: Batch
+  steps: fields.Steps
+  learning_rate: fields.Rate
   augment: Annotated[str, OneOf(augment.MODES)]
-  augment_probability: Share
-  augment_target: Share
-  noise: Share
-  image_share: Share
-  image_weight: Weight
-  ema_decay: Decay
-
-  def problems(self):
-    if self.objective == 'wasserstein' and not (self.r1 or self.r2 or self.interpolation_penalty):
-      yield "objective='wasserstein': unbounded without one of r1, r2, interpolation_penalty"
+  augment_probability: fields.Share
+  augment_target: fields.Share
+  noise: fields.Share
+  ema_decay: fields.Decay
 
 
 @dataclasses.dataclass(frozen=True)
 class Diffusion:
-  steps: Steps
-  learning_rate: Rate
+  steps: fields.Steps
+  learning_rate: fields.Rate
   warmup: Annotated[int, Between(0, 10**8)]
-  ema_decay: Decay
+  ema_decay: fields.Decay
   schedule: Annotated[str, OneOf(schedules.SCHEDULES)]
   prediction: Annotated[str, OneOf(parameterization.KINDS)]
   weight: Annotated[str, OneOf(training.WEIGHTS)]
   times: Annotated[str, OneOf(training.TIMES)]
-  low_noise_share: Share
+  low_noise_share: fields.Share
   noise: Annotated[str, OneOf(noise.KINDS)]
-  frames_share: Share
-  label_dropout: Share
+  frames_share: fields.Share
+  label_dropout: fields.Share
 
 
 @dataclasses.dataclass(frozen=True)
 class AlignerStage:
-  steps: Steps
-  learning_rate: Rate
-  denoiser_learning_rate: RateOrNone
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  denoiser_learning_rate: fields.RateOrNone
   latents: Annotated[str, OneOf(LATENTS)]
-  latent_dropout: Share
-  flow_weight: Weight
-  hidden_price: Weight
-  consistency_weight: Weight
-  bridge_weight: Weight
+  latent_dropout: fields.Share
+  flow_weight: fields.Weight
+  hidden_price: fields.Weight
+  consistency_weight: fields.Weight
+  bridge_weight: fields.Weight
 
 
 @dataclasses.dataclass(frozen=True)
 class Joint:
-  steps: Steps
-  learning_rate: Rate
-  critic_learning_rate: Rate
-  denoiser_learning_rate: RateOrNone
-  clean_share: Share
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  critic_learning_rate: fields.Rate
+  denoiser_learning_rate: fields.RateOrNone
+  clean_share: fields.Share
   refiner_rows: Annotated[int, Between(0, 2**16)]
 
 
 @dataclasses.dataclass(frozen=True)
 class Fewstep:
-  steps: Steps
-  learning_rate: Rate
-  critic_learning_rate: Rate
-  walk: Evaluations
-  denoising_weight: Weight
-  ema_decay: Decay
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  critic_learning_rate: fields.Rate
+  walk: fields.Evaluations
+  denoising_weight: fields.Weight
+  ema_decay: fields.Decay
 
 
 @dataclasses.dataclass(frozen=True)
 class Guard:
   action: Annotated[str, OneOf(guards.ACTIONS)]
-  patience: Steps
-  rollbacks: Count
-  motion: Share  # a floor above what real clips have would stop every run
-  diversity: Share
+  patience: fields.Steps
+  rollbacks: fields.Count
+  motion: fields.Share  # a floor above what real clips have would stop every run
+  diversity: fields.Share
   d_loss: Annotated[float, Between(0, 100)]  # an undecided critic's is below 5, by any objective
 
 
 @dataclasses.dataclass(frozen=True)
 class Hybrid:
   tau: float | str
-  steps: Evaluations
+  steps: fields.Evaluations
   sampler: Annotated[str, OneOf(samplers.SAMPLERS)]
   spacing: Annotated[str, OneOf(spacing.SPACINGS)]
 
@@ -261,11 +202,11 @@ class Hybrid:
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
   clips: Annotated[int, Between(LEAST_SCORED, 10**6)]
-  batch: Batch
-  flow_clips: Scored
+  batch: fields.Batch
+  flow_clips: fields.Scored
   taus: Annotated[tuple[Annotated[float, Inside(0, 1)], ...], Length(0, 1000)]
-  evaluations: Annotated[tuple[Evaluations, ...], Length(0, 1000)]
-  checks: Count
+  evaluations: Annotated[tuple[fields.Evaluations, ...], Length(0, 1000)]
+  checks: fields.Count
   metrics: tuple[Annotated[str, OneOf(table.METRICS)], ...]
   weights: str
 
@@ -275,12 +216,11 @@ class Config:
   seed: Annotated[int, Between(0, 2**32 - 1)]  # what the order of clips is drawn with
   stages: tuple[Annotated[str, OneOf(STAGES)], ...]
   dtype: Annotated[str, OneOf(('float32', 'bfloat16'))]  # float16 would need its losses scaled
-  log_every: Steps
+  log_every: fields.Steps
   data: Data
   mesh: Mesh
   checkpoint: Checkpoint
-  generator: Generator
-  critic: Critic
+  draft: Chosen(GANS)
   denoiser: Denoiser
   bridge: Bridge
   gan: Gan
@@ -319,7 +259,8 @@ class Config:
     found = {}
     for network, lenders in STARTS_FROM[stage].items():
       if running := [lender for lender in lenders if lender in before]:
-        found[network] = running[-1]
+        names = self.draft.judges if network == JUDGES else (network,)
+        found |= dict.fromkeys(names, running[-1])
     return found
 
   def _stage_problems(self):
@@ -330,8 +271,16 @@ class Config:
     for stage in self.stages:
       found = self.starts_from(stage)
       for network, lenders in STARTS_FROM[stage].items():
-        if network not in found and (stage, network) not in _MAY_BEGIN:
+        begins = (stage, network) in _MAY_BEGIN or network == JUDGES  # these come with generators
+        if network not in found and not begins:
           yield f'stages={self.stages}: {stage} starts from {" or ".join(lenders)}; add it'
+    if 'fewstep' in self.stages and self.draft.name != 'style':
+      yield f'stages: fewstep plays with the critics of draft.name=style, not {self.draft.name}'
+    if self.bridges and not self.draft.latent_size:
+      yield (
+        f'aligner.latents={self.aligner.latents!r}: drafts of draft.name={self.draft.name!r} have '
+        "none; choose 'none'"
+      )
     if self.bridges and 'gan' not in self.stages:
       yield (
         f'aligner.latents={self.aligner.latents!r}: the bridge learns from the drafts of stage '
@@ -345,12 +294,9 @@ class Config:
 
   def _size_problems(self):
     size, denoiser = self.data.size, self.denoiser
-    for name in ('generator.patch', 'critic.frame_patch', 'critic.clip_patch', 'bridge.patch'):
-      patch = operator.attrgetter(name)(self)
-      if size // patch < 4:
-        yield f'{name}={patch}: data.size={size} leaves maps under 4x4'
-    if self.critic.frames > self.data.frames:
-      yield f'critic.frames={self.critic.frames}: clips have data.frames={self.data.frames}'
+    yield from (f'draft.{problem}' for problem in self.draft.misfits(size, self.data.frames))
+    if size // self.bridge.patch < 4:
+      yield f'bridge.patch={self.bridge.patch}: data.size={size} leaves maps under 4x4'
     smallest = denoiser.patch * 2 ** (len(denoiser.multipliers) - 1)
     if size % smallest or size // smallest < 2:
       yield (

@@ -42,15 +42,17 @@ class _Symptom(NamedTuple):
 
 _SYMPTOMS = {
   'motion': _Symptom(
-    'motion_ratio', 'drafts hardly move', 'raise config.critic.frames or lower config.gan.r1'
+    'motion_ratio',
+    'drafts hardly move',
+    'show critics more frames, or lower config.draft.r1',
   ),
   'diversity': _Symptom(
-    'diversity', 'drafts are all alike: collapse', 'raise config.gan.r1 and config.gan.r2'
+    'diversity', 'drafts are all alike: collapse', 'raise config.draft.r1 and config.draft.r2'
   ),
   'd_loss': _Symptom(
     'd_loss',
     'the critic tells drafts from clips without effort',
-    'raise config.gan.r1 and config.gan.r2, or lower the learning rate',
+    'raise config.draft.r1 and config.draft.r2, or lower the learning rate',
   ),
 }
 

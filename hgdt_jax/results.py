@@ -72,7 +72,7 @@ def evaluate(
     paired = _refined_scores(trained, method, held_out, flows, facts)
     evaluations = trained.evaluations(method, steps)
     rows.append(_row(cfg, method, held_out['video'], video, paired, facts, evaluations, seconds))
-  if cfg.gan.image_share:
+  if cfg.draft.given:
     continuing = [method for method in trained.methods if ways.METHODS[method].continues]
     rows += [_continued(trained, method, held_out, facts, show) for method in continuing]
   curves = _curves(trained, held_out, {row['method']: row for row in rows})

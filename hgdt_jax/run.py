@@ -31,7 +31,7 @@ from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
-from hgdt_jax.stages import STAGES
+from hgdt_jax.stages import STAGES, networks
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 
@@ -249,7 +249,9 @@ def _evenly(count, steps):
 
 def _watch(cfg):
   # Wasserstein's loss has no floor that would mean an effortless critic.
-  d_loss = 0.0 if cfg.gan.objective == 'wasserstein' else cfg.guard.d_loss
+  judges = networks.make(cfg).gan.judges.values()
+  unbounded = any(judge.objective == 'wasserstein' for judge in judges)
+  d_loss = 0.0 if unbounded else cfg.guard.d_loss
   bounds = guards.Bounds(cfg.guard.motion, cfg.guard.diversity, d_loss)
   return guards.Watch(bounds, cfg.guard.patience, cfg.guard.action)
 

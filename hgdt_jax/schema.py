@@ -49,6 +49,26 @@ class OneOf(NamedTuple):
     return '' if value in self.choices else f'want one of {", ".join(map(str, self.choices))}'
 
 
+class Chosen:
+  """The type of a section that is one of a registry's: the one that its field `name` names.
+
+  An entry of the registry has the section's dataclass as `settings`.
+  """
+
+  def __init__(self, registry: Mapping[str, Any]):
+    self.registry = registry
+
+  def of(self, given, path: str, default: Mapping[str, Any]) -> type:
+    """Raises ValueError where `given` names none, nor does `default`."""
+    if not isinstance(given, Mapping):
+      raise ValueError(f'{path}={given!r}: want a section')
+    name = given.get('name', default.get('name'))
+    if not isinstance(name, str) or name not in self.registry:
+      choices = ', '.join(self.registry)
+      raise ValueError(f'{path}.name={name!r}: want one of {choices}')
+    return self.registry[name].settings
+
+
 class Length(NamedTuple):
   """Of a tuple."""
 
@@ -68,7 +88,7 @@ def build(
   """Nested mapping -> `cls`, checked.
 
   Args:
-    cls: a dataclass; fields that are dataclasses are sections.
+    cls: a dataclass; fields that are dataclasses are sections, and `Chosen` ones one of several.
     given: a value for each field; JSON's lists pass for tuples, and ints for floats.
     path: what errors call the whole.
     defaults: values of the fields that `given` lacks, for what an older version wrote.
@@ -87,6 +107,8 @@ def build(
   built = {}
   for name, kind in kinds.items():
     where = f'{path}.{name}'
+    if isinstance(kind, Chosen):
+      kind = kind.of(values[name], where, (defaults or {}).get(name, {}))
     if dataclasses.is_dataclass(kind):
       built[name] = build(kind, values[name], where, defaults and defaults.get(name))
     else:

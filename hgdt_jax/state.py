@@ -1,6 +1,6 @@
 """What a stage trains: networks with their moving averages and optimiser states."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax
@@ -15,21 +15,40 @@ from hgdt_jax import sharding
 class Net:
   """One network. `ema` is what samples; frozen networks have no optimiser state.
 
-  `spectral` holds the power-iteration vectors of a critic under spectral normalisation; `augment`,
-  where what a critic sees is augmented, the probability.
+  `kept` is what no gradient reaches, by collection: running statistics of batches, the vectors of a
+  power iteration, the probability of an augmentation. It belongs to the weights: whoever takes them
+  over, to train or to sample, takes it too.
   """
 
   params: Any
+  kept: Mapping[str, Any] = flax.struct.field(default_factory=dict)
   ema: Any = None
   opt_state: Any = ()
-  spectral: Any = ()
-  augment: jax.Array | None = None
 
   @classmethod
-  def create(cls, params, tx: optax.GradientTransformation, *, ema: bool = True, **more):
+  def of(cls, variables: Mapping[str, Any]):
+    """Frozen, with the variables that a module's `init` gives."""
+    kept = {name: leaves for name, leaves in variables.items() if name != 'params'}
+    return cls(variables['params'], kept)
+
+  @classmethod
+  def create(
+    cls, variables: Mapping[str, Any], tx: optax.GradientTransformation, *, ema: bool = True
+  ):
+    """To be trained."""
+    net = cls.of(variables)
     # A copy, because donation refuses two leaves that share one buffer.
-    average = jax.tree.map(jnp.copy, params) if ema else None
-    return cls(params, average, tx.init(params), **more)
+    average = jax.tree.map(jnp.copy, net.params) if ema else None
+    return net.replace(ema=average, opt_state=tx.init(net.params))
+
+  def variables(self, params=None) -> dict[str, Any]:
+    """What a Linen module is applied to; `params` in place of its own, to differentiate by."""
+    return {'params': self.params if params is None else params, **self.kept}
+
+  def apply(self, module, *args, params=None, **options):
+    """In training: what a Linen module gives, and what the network keeps after that pass."""
+    out, changed = module.apply(self.variables(params), *args, mutable=list(self.kept), **options)
+    return out, {**self.kept, **changed}
 
   @property
   def weights(self):
@@ -38,13 +57,17 @@ class Net:
 
   @property
   def handed_on(self) -> 'Net':
-    """What another stage takes over: the weights, and all that no gradient reaches."""
-    return Net(self.weights, spectral=self.spectral, augment=self.augment)
+    """What another stage takes over, and what samples: the weights with what they go with."""
+    return Net(self.weights, self.kept)
 
   def start_from(self, before: 'Net'):
     """The network that `before`, which was handed on, had become; a fresh optimiser state."""
     average = None if self.ema is None else jax.tree.map(jnp.copy, before.params)
     return before.replace(ema=average, opt_state=self.opt_state)
+
+  def keep(self, **collections):
+    """With these collections in place of its own, which are as many or fewer."""
+    return self.replace(kept=self.kept | collections)
 
   def gathered(self):
     """With its parameters whole on every device: those that a step applies."""

@@ -16,6 +16,7 @@ from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
 from hgdt_jax.diffusion.noise import by_row
 from hgdt_jax.diffusion.parameterization import denoise_fn
+from hgdt_jax.gans.types import Given
 from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.sampling import hybrid
 from hgdt_jax.stages import STAGES, denoising, networks
@@ -45,7 +46,9 @@ def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, n
   """
   like = abstract_state(cfg, stage, mesh).nets
   part = {
-    name: {'params' if like[name].ema is None else 'ema': like[name].weights} for name in names
+    name: {'params' if like[name].ema is None else 'ema': like[name].weights}
+    | ({'kept': like[name].kept} if like[name].kept else {})
+    for name in names
   }
   step, is_old = workdirs.last_step(workdir, stage), workdirs.format_of(workdir) < 3
   if is_old:  # there the aligner had one direction, and its parameters no scope for it
@@ -53,7 +56,7 @@ def stage_weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, n
   found = checkpoint.restore_part(workdir, stage, step, {'nets': part})['nets']
   if is_old:
     found = _aligners_changed(found, lambda params: {'forward': params})
-  return {name: Net(params=next(iter(net.values()))) for name, net in found.items()}
+  return {name: Net(next(iter(net.values())), net.get('kept', {})) for name, net in found.items()}
 
 
 def _aligners_changed(part, change):
@@ -283,7 +286,7 @@ class Trained:
 
   def _told_of(self, way, clip, key, numbers, tau):
     """The bridge's guess, from the clip or from what noise leaves of it."""
-    bridge = self.weights[self._lender('bridge', way)]['bridge'].params
+    bridge = self.weights[self._lender('bridge', way)]['bridge'].variables()
     if self.cfg.aligner.latents == 'clean':
       return self._guess(bridge, clip, 0.0)
     return self._guess(bridge, self._truncate(clip, key, numbers, tau), tau)
@@ -297,7 +300,8 @@ class Trained:
     return ways.find(method).as_trained(self.cfg.aligner.latents)
 
   def _nets(self, way):
-    return {name: self.weights[stage][name].params for name, stage in self._sources(way).items()}
+    """The variables of a method's networks."""
+    return {n: self.weights[stage][n].variables() for n, stage in self._sources(way).items()}
 
   def _sources(self, way):
     """The stage that each network of a method is of: the last that trained it."""
@@ -347,10 +351,10 @@ class Trained:
       raise ValueError(
         f'{method} cannot contain given frames: it draws each frame alone; use --method=diffusion'
       )
-    if self._generates(way) and not self.cfg.gan.image_share:
+    if self._generates(way) and not self.cfg.draft.given:
       raise ValueError(
         f'{method} cannot contain given frames: its generator was trained without them '
-        '(config.gan.image_share=0); use --method=diffusion'
+        '(config.draft.image_share=0); use --method=diffusion'
       )
     fits = 0 in known.frames if way.refined else known.frames == (0,)
     if self._generates(way) and not fits:
@@ -409,22 +413,24 @@ class Trained:
 
   @functools.cached_property
   def _draft(self):
-    generator = self._networks.generator
+    gan = self._networks.gan
 
     def draft(weights, key, numbers, label, first, frames):
       key = rng.stream(key, 'sample/codes')
-      one = lambda number: generator.draw_codes(jax.random.fold_in(key, number), 1, frames)
-      codes = jax.tree.map(lambda code: code[:, 0], jax.vmap(one)(numbers))
+      one = lambda number: gan.codes(jax.random.fold_in(key, number), 1, frames)
+      codes, given = jax.tree.map(lambda code: code[:, 0], jax.vmap(one)(numbers)), None
       if first is not None:
-        first = jnp.broadcast_to(first, (len(label), *first.shape[1:]))
-      return generator.apply({'params': weights}, codes, label, first)
+        image = jnp.broadcast_to(first, (len(label), *first.shape[1:]))
+        given = Given(image, jnp.ones(len(label), bool))
+      drawn = gan.generator.apply(weights, codes, label, given)
+      return drawn.clip, drawn.latents
 
     return jax.jit(draft, static_argnames='frames')
 
   @functools.cached_property
   def _guess(self):
     def program(weights, clip, t):
-      return self._networks.bridge.apply({'params': weights}, clip, jnp.full(len(clip), t))
+      return self._networks.bridge.apply(weights, clip, jnp.full(len(clip), t))
 
     return jax.jit(program)
 
@@ -482,7 +488,7 @@ class Trained:
     def at(first):
       """Of the frames from `first`."""
       length = min(frames, window)
-      condition = Condition.plain(label, length, self.cfg.generator.latent_size)
+      condition = Condition.plain(label, length, self.cfg.draft.latent_size)
       if walk.latents is not None:
         part = jax.lax.dynamic_slice_in_dim(walk.latents, first, length, axis=1)
         condition = condition.replace(latents=part, use_latents=jnp.ones(len(label)))
@@ -491,10 +497,9 @@ class Trained:
       def network(x, t):
         told = condition
         if guesses:
-          guess = self._networks.bridge.apply({'params': weights['bridge']}, x, t)
+          guess = self._networks.bridge.apply(weights['bridge'], x, t)
           told = condition.replace(latents=guess, use_latents=jnp.ones(len(label)))
-        variables = {'params': weights['denoiser']}
-        return self._networks.denoiser.apply(variables, x, t, told, walk.mixing)
+        return self._networks.denoiser.apply(weights['denoiser'], x, t, told, walk.mixing)
 
       return denoise_fn(network, denoising.prediction(self.cfg), recipe.schedule)
 

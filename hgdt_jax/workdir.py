@@ -14,7 +14,10 @@ from hgdt_jax import checkpoint, config
 CONFIG_FILE = 'config.json'
 # 1 is that of hgdt_jax 0.1, whose checkpoints say neither what they are of nor that they are whole.
 # 2 is that of 0.2, whose aligner had one direction and whose bridge was told no noise level.
-FORMAT = 3
+# 3 is that of 0.3, which knew one family of GAN: its settings were sections of their own.
+FORMAT = 4
+
+_OF_IMAGES = ('image_share', 'image_weight')
 
 # A resumed run may ask for more or other of these; all else decides what is trained.
 _MAY_CHANGE = (
@@ -35,8 +38,19 @@ def read_config(workdir: pathlib.Path) -> config.Config:
     FileNotFoundError: there is no config.json.
     ValueError: it is not one, or of a later version.
   """
-  given = _read(workdir)['config']
+  given = _with_draft(_read(workdir)['config'])
   return config.build(config.Config, given, defaults=base.get_config().to_dict())
+
+
+def _with_draft(given):
+  """A configuration of format 3 or older with its sections of the GAN in one."""
+  if 'draft' in given or not {'generator', 'critic', 'gan'} <= given.keys():
+    return given
+  given, gan = dict(given), dict(given['gan'])
+  draft = {'name': 'style', 'generator': given.pop('generator'), 'critic': given.pop('critic')}
+  moved = ('objective', 'r1', 'r2', 'interpolation_penalty', 'penalty_rows', *_OF_IMAGES)
+  draft |= {name: gan.pop(name) for name in moved if name in gan}
+  return given | {'gan': gan, 'draft': draft}
 
 
 def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:

@@ -42,19 +42,20 @@ def _smallest():
   given = hybrid.get_config('small').to_dict()
   changes = {
     'data': dict(frames=4, size=16, batch=8, clips=32, classes=4),
-    'generator': dict(patch=4, width=8, max_width=8, latent_size=8, content_size=4, motion_size=4),
-    'critic': dict(width=8, max_width=8, frame_patch=4, clip_patch=4),
     'denoiser': dict(patch=4, width=8, multipliers=(1,), time_attention=8, space_attention=4),
     'bridge': dict(width=8, max_width=8, patch=4),
     'checkpoint': dict(every=2, keep=3),
     'evaluation': dict(clips=8, batch=8, flow_clips=2, taus=(0.5,), evaluations=(2,), checks=2),
-    'gan': dict(image_share=0.5),
+    'draft': dict(image_share=0.5),
     'diffusion': dict(warmup=1),
     'joint': dict(refiner_rows=2),
     'hybrid': dict(tau=0.5, steps=1),
   }
   for section, values in changes.items():
     given[section] |= values
+  sizes = dict(latent_size=8, content_size=4, motion_size=4)
+  given['draft']['generator'] |= dict(patch=4, width=8, max_width=8) | sizes
+  given['draft']['critic'] |= dict(width=8, max_width=8, frame_patch=4, clip_patch=4)
   for stage in config.STAGES:
     given[stage]['steps'] = 2
   given['stages'] = config.STAGES

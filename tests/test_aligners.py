@@ -37,6 +37,27 @@ def test_each_is_the_papers_recipe_with_one_thing_changed(aligners, recipe):
   for name, (_, changes) in aligners.TRIED.items():
     mine = paths(recipe(name, '0'))
     assert {path for path in base if mine[path] != base[path]} == changes.keys(), name
+    short = paths(recipe(name, '0', short=True))
+    assert {path for path in mine if mine[path] != short[path]} == {'data.frames', 'data.batch'}
+
+
+def test_short_clips_are_the_first_frames_of_the_sources(aligners):
+  class Source:
+    classes = ('a', 'b')
+
+    def __len__(self):
+      return 5
+
+    def __getitem__(self, i):
+      return {'video': np.arange(16) + i, 'label': 1}
+
+    def sample(self, i, generator):
+      return self[i + generator]
+
+  short = aligners.First(Source(), 8)
+  assert len(short) == 5 and short.classes == ('a', 'b')
+  np.testing.assert_array_equal(short[2]['video'], np.arange(8) + 2)
+  np.testing.assert_array_equal(short.sample(2, 1)['video'], np.arange(8) + 3)
 
 
 def test_a_difference_is_marked_only_where_it_is_one(aligners, tmp_path):

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import augment, sharding
+from hgdt_jax import sharding
 from hgdt_jax.checkpoint import Checkpoints
+from hgdt_jax.gans import augment
 from hgdt_jax.losses import adversarial
 from hgdt_jax.state import Net, TrainState
 
@@ -121,11 +122,11 @@ def _objectives():
 
 
 def test_the_probability_comes_back_with_a_checkpoint(tmp_path):
-  critic = Net({'w': jnp.ones(2)}, augment=jnp.float32(0.37))
+  critic = Net({'w': jnp.ones(2)}, {'game': {'augment': jnp.float32(0.37)}})
   state = TrainState(jnp.int32(5), {'critic': critic})
   like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
   with Checkpoints(tmp_path, 'gan') as checkpoints:
     checkpoints.save(state, {})
     checkpoints.wait()
     found, _ = checkpoints.restore(like)
-  assert found.nets['critic'].augment == jnp.float32(0.37)
+  assert found.nets['critic'].kept['game']['augment'] == jnp.float32(0.37)

@@ -64,7 +64,7 @@ def test_baselines_see_all_noise_levels_and_rows_of_their_kind_alone(plan):
 
 
 def test_stages_that_are_taken_over_were_trained_by_the_same_settings(plan):
-  sections = {'gan': ('generator', 'critic', 'gan'), 'diffusion': ('denoiser',)}
+  sections = {'gan': ('draft', 'gan'), 'diffusion': ('denoiser',)}
   for run, of in plan.RUNS.items():
     for stage, lender in of.takes.items():
       one, other = plan.recipe('bench', run), plan.recipe('bench', lender)

@@ -20,7 +20,7 @@ def test_defaults_are_valid():
 
 
 def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
-  assert _build(tiny_dict, 'gan.r1', 1).gan.r1 == 1.0
+  assert _build(tiny_dict, 'draft.r1', 1).draft.r1 == 1.0
   assert _build(tiny_dict, 'denoiser.multipliers', [1, 2]).denoiser.multipliers == (1, 2)
 
 
@@ -35,14 +35,16 @@ def test_the_probe_is_refused_for_clips_that_it_cannot_read(tiny_dict):
   [
     ('gan.lerning_rate', 1.0, 'config.gan.lerning_rate: no such field'),
     ('gan', 3, 'config.gan=3: want a section'),
+    ('draft', 3, 'config.draft=3: want a section'),
+    ('draft.name', 'vgam', "config.draft.name='vgam': want one of style"),
     ('gan.steps', 0, 'config.gan.steps=0: must be at least 1'),
     ('gan.steps', '3', "config.gan.steps='3': want int"),
     ('gan.steps', True, 'config.gan.steps=True: want int'),
-    ('gan.objective', 'wasserstien', "config.gan.objective='wasserstien': want one of"),
+    ('draft.objective', 'wasserstien', "config.draft.objective='wasserstien': want one of"),
     ('gan.augment', 'always', "config.gan.augment='always': want one of none, fixed, adaptive"),
     ('gan.noise', 1.5, 'config.gan.noise=1.5: must be at most 1'),
-    ('critic.convolution', '3d', "config.critic.convolution='3d': want one of factorised, full"),
-    ('generator.motion', 'lstm', "config.generator.motion='lstm': want one of gru, continuous"),
+    ('draft.critic.convolution', '3d', "config.draft.critic.convolution='3d': want one of"),
+    ('draft.generator.motion', 'lstm', "motion='lstm': want one of gru, continuous"),
     ('gan.learning_rate', 0.0, 'config.gan.learning_rate=0.0: must be above 0'),
     ('joint.critic_learning_rate', 0.0, 'config.joint.critic_learning_rate=0.0: must be above 0'),
     ('joint.refiner_rows', -1, 'config.joint.refiner_rows=-1: must be at least 0'),
@@ -50,7 +52,7 @@ def test_the_probe_is_refused_for_clips_that_it_cannot_read(tiny_dict):
     ('hybrid.tau', 2, 'config.hybrid.tau=2.0: must lie between'),
     ('data.size', 24, 'config.data.size=24: must be a power of two'),
     ('denoiser.multipliers', (1, 2, 2, 2), 'cannot be halved so often'),
-    ('critic.frames', 99, 'config.critic.frames=99: clips have data.frames=4'),
+    ('draft.critic.frames', 99, 'config.draft.critic.frames=99: clips have data.frames=4'),
     ('denoiser.aligner_flow', 'raft', "config.denoiser.aligner_flow='raft': want one of predicted"),
     ('denoiser.aligner_direction', 'back', 'want one of causal, both'),
     ('aligner.latents', 'clear', "config.aligner.latents='clear': want one of none, clean, noised"),
@@ -83,10 +85,10 @@ def test_a_wrong_field_is_named_with_its_path(tiny_dict, path, value, says):
 
 
 def test_a_wasserstein_critic_needs_some_penalty(tiny_dict):
-  tiny_dict['gan'] |= dict(objective='wasserstein', r1=0.0, r2=0.0)
-  with pytest.raises(ValueError, match=r"config\.gan\.objective='wasserstein': unbounded"):
+  tiny_dict['draft'] |= dict(objective='wasserstein', r1=0.0, r2=0.0)
+  with pytest.raises(ValueError, match=r"config\.draft\.objective='wasserstein': unbounded"):
     config.build(config.Config, tiny_dict)
-  assert _build(tiny_dict, 'gan.interpolation_penalty', 10.0).gan.objective == 'wasserstein'
+  assert _build(tiny_dict, 'draft.interpolation_penalty', 10.0).draft.objective == 'wasserstein'
 
 
 def test_tau_cannot_be_chosen_among_none(tiny_dict):

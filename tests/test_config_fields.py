@@ -16,20 +16,22 @@ import typing
 import pytest
 
 from configs import base
-from hgdt_jax import config, run
+from hgdt_jax import config, run, schema
 
 ROOT = pathlib.Path(__file__).parents[1]
 ANY_VALUE = {  # of their type
   *('data.path', 'data.labels', 'evaluation.weights'),  # where files lie
-  *('data.flip', 'critic.minibatch_stddev', 'critic.spectral_norm', 'denoiser.remat'),
+  *('data.flip', 'denoiser.remat'),
+  *('draft.critic.minibatch_stddev', 'draft.critic.spectral_norm'),
 }
 MAY_BE_0 = {
   'seed',
   *('data.target_fps', 'data.windows', 'data.max_bad', 'data.test_share', 'data.jitter'),
   *('data.classes', 'data.workers'),
   *('denoiser.space_attention', 'denoiser.time_attention', 'denoiser.aligner_radius'),
-  *('gan.r1', 'gan.r2', 'gan.interpolation_penalty', 'gan.augment_probability'),
-  *('gan.augment_target', 'gan.noise', 'gan.image_share', 'gan.image_weight', 'gan.ema_decay'),
+  *('draft.r1', 'draft.r2', 'draft.interpolation_penalty', 'draft.image_share'),
+  *('draft.image_weight', 'gan.augment_probability', 'gan.augment_target', 'gan.noise'),
+  'gan.ema_decay',
   *('diffusion.warmup', 'diffusion.ema_decay', 'diffusion.low_noise_share'),
   *('diffusion.frames_share', 'diffusion.label_dropout'),
   *('aligner.denoiser_learning_rate', 'aligner.latent_dropout', 'aligner.flow_weight'),
@@ -58,8 +60,11 @@ def _fields(cls=config.Config, path=''):
   """(path, plain type, type of the entries of a tuple) of every field."""
   for field in dataclasses.fields(cls):
     where = f'{path}{field.name}'
-    if dataclasses.is_dataclass(field.type):
-      yield from _fields(field.type, f'{where}.')
+    section = field.type
+    if isinstance(section, schema.Chosen):
+      section = section.registry['style'].settings
+    if dataclasses.is_dataclass(section):
+      yield from _fields(section, f'{where}.')
     else:
       kind, entry = _plain(field.type), None
       if typing.get_origin(kind) is tuple:

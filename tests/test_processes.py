@@ -15,8 +15,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 TINY = [
   *('--config.data.frames=4', '--config.data.classes=0', '--config.data.size=16'),
   *('--config.data.batch=4', '--config.data.clips=32'),
-  *('--config.generator.width=8', '--config.generator.max_width=8', '--config.generator.patch=4'),
-  *('--config.critic.width=8', '--config.critic.max_width=8', '--config.critic.frame_patch=4'),
+  *(
+    '--config.draft.generator.width=8',
+    '--config.draft.generator.max_width=8',
+    '--config.draft.generator.patch=4',
+  ),
+  *(
+    '--config.draft.critic.width=8',
+    '--config.draft.critic.max_width=8',
+    '--config.draft.critic.frame_patch=4',
+  ),
   *('--config.gan.steps=4', '--config.checkpoint.every=2', '--config.log_every=2'),
   *('--config.evaluation.clips=4', '--config.evaluation.batch=4'),
   *('--config.evaluation.flow_clips=2', '--config.evaluation.checks=1'),

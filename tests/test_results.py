@@ -45,7 +45,7 @@ def untrained(cfg, mesh, stages=('gan', 'diffusion')):
   for name in ('generator', 'denoiser', 'bridge'):  # nothing is compiled
     init = functools.partial(getattr(networks, f'init_{name}'), cfg)
     made[name] = jax.tree.map(random, jax.eval_shape(init, jax.random.key(0)))
-  weights = {stage: {name: Net(made[name]) for name in STAGES[stage].TRAINS} for stage in stages}
+  weights = {s: {name: Net.of(made[name]) for name in STAGES[s].TRAINS} for s in stages}
   return trained.Trained(cfg, weights, mesh)
 
 
@@ -239,7 +239,7 @@ def test_a_bridge_of_noisy_clips_tells_a_method_what_it_walks_through(smallest, 
     walk, _ = walked(one, 'draft_video_bridge')
     assert walk.latents is None  # of the draft it is told nothing but x_t
     told = one.told_of_drafts('draft_video_bridge', LABELS, 3, 0.5)
-    bridge = one.weights['aligner']['bridge'].params
+    bridge = one.weights['aligner']['bridge'].variables()
     np.testing.assert_array_equal(told, one._guess(bridge, walk.start, 0.5))
     drawn = one.draw('draft_video_bridge', LABELS, 0, steps=2, tau=0.5)
     assert (drawn != one.draw('draft_video', LABELS, 0, steps=2, tau=0.5)).any()
@@ -352,7 +352,7 @@ def test_a_backward_pass_costs_a_forward_pass(model):
   """As XLA counts operations: with respect to the clip, not to the weights."""
   cfg, weights = model.cfg, model.weights['aligner']['denoiser'].params
   x, label = jnp.zeros((1, cfg.data.frames, 16, 16, 3)), jnp.zeros(1, jnp.int32)
-  plain = networks.Condition.plain(label, cfg.data.frames, cfg.generator.latent_size)
+  plain = networks.Condition.plain(label, cfg.data.frames, cfg.draft.latent_size)
   denoiser = networks.make(cfg).denoiser
   forward = lambda x: denoiser.apply({'params': weights}, x, jnp.ones(1), plain, jnp.ones(1))
   both = jax.value_and_grad(lambda x: jnp.sum(forward(x) ** 2))
@@ -376,7 +376,7 @@ def given(smallest):
   """Six clips in batches of four, and two processes: nothing divides."""
   given = smallest()
   given['stages'] = ('gan', 'diffusion')
-  given['gan'] |= {'image_share': 0.0}  # fewer programs to compile
+  given['draft'] |= {'image_share': 0.0}  # fewer programs to compile
   given['evaluation'] |= {'clips': 6, 'batch': 4, 'flow_clips': 3, 'evaluations': ()}
   return given
 

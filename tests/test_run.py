@@ -197,11 +197,12 @@ def test_a_draft_that_cannot_contain_what_is_given_says_so(model):
     model.draw('hybrid', LABELS, known=trained.Known(pixels, (1, 2)), **options)
   with pytest.raises(ValueError, match='diffusion_frames cannot contain given frames'):
     model.draw('diffusion_frames', LABELS, known=trained.Known(pixels, (0, 3)), **options)
-  blind = dataclasses.replace(model.cfg, gan=dataclasses.replace(model.cfg.gan, image_share=0.0))
+  draft = dataclasses.replace(model.cfg.draft, image_share=0.0)
+  blind = dataclasses.replace(model.cfg, draft=draft)
   other = trained.Trained(blind, model.weights, model.mesh)
-  with pytest.raises(ValueError, match=r'config\.gan\.image_share=0'):
+  with pytest.raises(ValueError, match=r'config\.draft\.image_share=0'):
     other.draw('hybrid', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
-  with pytest.raises(ValueError, match=r'config\.gan\.image_share=0'):  # of whose draft the w are
+  with pytest.raises(ValueError, match=r'config\.draft\.image_share=0'):  # of whose draft the w are
     other.draw('noise_video_gan', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
 
 
@@ -261,7 +262,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, ba
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
   tiny_dict, tmp_path, one_device
 ):
-  tiny_dict['gan'] |= dict(steps=40, learning_rate=0.99, objective='least_squares', r1=1e6)
+  tiny_dict['gan'] |= dict(steps=40, learning_rate=0.99)
+  tiny_dict['draft'] |= dict(objective='least_squares', r1=1e6)
   tiny_dict['stages'] = ('gan',)
   message = r'stage gan, step \d+: .* not finite, on the clips'
   with one_device(), pytest.raises(guards.Unhealthy, match=message):
@@ -306,7 +308,7 @@ def test_paired_metrics_are_taken_of_refined_clips_only(tiny):
 
 def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device):
   tiny_dict['stages'] = ('gan',)
-  tiny_dict['gan']['image_share'] = 0.0
+  tiny_dict['draft']['image_share'] = 0.0
   with one_device():
     run.main(tiny_dict, tmp_path)
     assert trained.Trained.load(tmp_path).methods == ('gan',)

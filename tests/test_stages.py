@@ -11,10 +11,11 @@ import numpy as np
 import optax
 import pytest
 
-from hgdt_jax import augment, config, rng, run, sharding
+from hgdt_jax import config, rng, run, sharding
+from hgdt_jax.gans import augment, game, rows, style
+from hgdt_jax.gans.types import Draft, Given, Judge
 from hgdt_jax.stages import (
   STAGES,
-  adversarial,
   aligner,
   batches,
   denoising,
@@ -61,14 +62,14 @@ def on_devices(smallest):
   """
   given = smallest()
   given['data']['batch'] = 16  # two rows a device; the penalty asks for every fourth
-  given['critic']['minibatch_stddev'] = True
+  given['draft']['critic']['minibatch_stddev'] = True
   cfg = config.build(config.Config, given)
 
   @functools.cache
   def of(stage, count):
     with pytest.MonkeyPatch.context() as patch:
       patch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
-      for module in (adversarial, denoising):
+      for module in (style, denoising):
         patch.setattr(module, 'optimiser', lambda *_: optax.sgd(1e-3, momentum=0.9))
       mesh = sharding.make_mesh(4, 2) if count == 8 else _one_device()
       state, step = _compiled(cfg, stage, mesh)
@@ -156,7 +157,7 @@ def test_which_rows_count_does_not_depend_on_the_devices(batch, n, group):
   for devices in (1, 2, 4, 8):
     mesh = jax.sharding.AbstractMesh((devices, 1), ('data', 'fsdp'))
     with jax.sharding.use_abstract_mesh(mesh):
-      take, weight = batches.every(n, batch, group)
+      take, weight = rows.every(n, batch, group)
       taken = take(np.arange(batch))
     np.testing.assert_array_equal(taken[weight > 0], want)
     # As many of each device, in order, so that none has to come from elsewhere.
@@ -221,14 +222,15 @@ def test_the_critic_learns_to_prefer_real_clips(tiny, begun):
 
 
 def test_spectral_norm_keeps_its_vectors_in_the_state(tiny):
-  cfg = dataclasses.replace(tiny, critic=dataclasses.replace(tiny.critic, spectral_norm=True))
+  critic = dataclasses.replace(tiny.draft.critic, spectral_norm=True)
+  cfg = dataclasses.replace(tiny, draft=dataclasses.replace(tiny.draft, critic=critic))
   state = jax.jit(lambda key: STAGES['gan'].init(cfg, key))(jax.random.key(0))
-  before = state.nets['critic'].spectral
+  before = state.nets['critic'].kept['game']['spectral']
   state, metrics = jax.jit(STAGES['gan'].make_step(cfg))(
     state, _batch(cfg), jax.random.key(ROOT_KEY)
   )
   assert all(np.isfinite(v) for v in metrics.values())
-  after = state.nets['critic'].spectral
+  after = state.nets['critic'].kept['game']['spectral']
   moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before, after)
   assert max(jax.tree.leaves(moved)) > 0
 
@@ -238,42 +240,52 @@ def test_the_penalty_is_that_of_the_clip_critic_and_the_mean_frame_critic(tiny):
   shape = (2, tiny.data.frames, 4, 4, 3)
   clip, frame = jax.random.normal(jax.random.key(0), (2, *shape[1:]))
 
-  def score(x):
-    return {
-      'clip': jnp.sum(x * clip[None], axis=(1, 2, 3, 4)),
-      'frame': jnp.sum(x * frame[None], axis=(2, 3, 4)),
-    }
+  class Linear(nn.Module):
+    dtype: jnp.dtype = jnp.float32
 
-  video, weight = jnp.zeros(shape), jnp.ones(2)
-  squared, share = jnp.sum((clip + frame / tiny.data.frames) ** 2), jnp.zeros(len(video))
-  got = adversarial._penalty(tiny, score, video, video, share, weight)
-  np.testing.assert_allclose(got, 0.5 * (tiny.gan.r1 + tiny.gan.r2) * squared, rtol=1e-5)
-  weights = dataclasses.replace(tiny.gan, r1=0.0, r2=0.0, interpolation_penalty=10.0)
-  cfg = dataclasses.replace(tiny, gan=weights)
-  got = adversarial._penalty(cfg, score, video, video, share, weight)
-  np.testing.assert_allclose(got, 10 * (jnp.sqrt(squared) - 1) ** 2, rtol=1e-5)
+    def __call__(self, x, t, label, train):
+      return {
+        'clip': jnp.sum(x * clip[None], axis=(1, 2, 3, 4)),
+        'frame': jnp.sum(x * frame[None], axis=(2, 3, 4)),
+      }
+
+  video = jnp.zeros(shape)
+  streams, as_it_is = lambda name: jax.random.key(len(name)), lambda which, clip: clip
+  scene = game.Scene(video, jnp.zeros(2), jnp.zeros(2), None, streams, as_it_is)
+  squared = jnp.sum((clip + frame / tiny.data.frames) ** 2)
+
+  def penalty(**weights):
+    judge = Judge(Linear(), lambda streams, which, clip, given: clip, 'hinge', **weights)
+    seat = game._Seat('critic', judge, scene, Net({}))
+    return seat._penalty(Net({}), {}, video, video)
+
+  np.testing.assert_allclose(penalty(r1=0.3, r2=0.2), 0.5 * (0.3 + 0.2) * squared, rtol=1e-5)
+  want = 10 * (jnp.sqrt(squared) - 1) ** 2
+  np.testing.assert_allclose(penalty(interpolation=10.0), want, rtol=1e-5)
+  assert penalty() == 0
 
 
 @pytest.mark.parametrize('dtype, stddev', [('float32', True), ('bfloat16', False)])
 def test_the_penalty_is_of_the_critic_of_the_game_in_float32(smallest, dtype, stddev):
   """R1 is the squared gradient of the scores that a whole batch gets, whatever the dtype."""
   given = smallest() | {'dtype': dtype}
-  given['critic']['minibatch_stddev'] = stddev
-  given['gan'] |= dict(r1=2.0, r2=0.0, penalty_rows=2)
+  given['draft']['critic']['minibatch_stddev'] = stddev
+  given['draft'] |= dict(r1=2.0, r2=0.0, penalty_rows=2)
   cfg = config.build(config.Config, given)
   state = jax.jit(lambda key: gan.init(cfg, key))(jax.random.key(0))
   root = jax.random.key(ROOT_KEY)
   _, metrics = jax.jit(gan.make_step(cfg))(state, _batch(cfg), root)
 
-  critic = networks.make(dataclasses.replace(cfg, dtype='float32')).critic
-  frames = adversarial.draw_frames(cfg, rng.stream(root, 'gan/frames', 0))
+  critic = networks.make(dataclasses.replace(cfg, dtype='float32')).gan.judges['critic'].network
+  key = rng.stream(root, 'gan/frames', 0)
+  frames = style.draw_frames(key, cfg.data.frames, cfg.draft.critic.frames)
   label = jnp.asarray(_batch(cfg)['label'])
   params = {'params': state.nets['critic'].params}
 
   @jax.jit
   @jax.grad
   def gradient(video):
-    score = critic.apply(params, video, jnp.zeros(len(video)), label, frames)
+    score = critic.apply(params, (video, frames), jnp.zeros(len(video)), label)
     return jnp.sum(score['clip']) + jnp.sum(jnp.mean(score['frame'], axis=1))
 
   squared = jnp.sum(gradient(batches.clips(_batch(cfg))) ** 2, axis=(1, 2, 3, 4))
@@ -286,10 +298,10 @@ def test_the_penalty_is_of_the_critic_of_the_game_in_float32(smallest, dtype, st
 def all_options(smallest):
   """A configuration with every option of the game on."""
   given = smallest()
-  given['gan'] |= dict(objective='wasserstein', interpolation_penalty=10.0, augment='adaptive')
-  given['gan'] |= dict(augment_probability=0.5, noise=0.4)
-  given['critic'] |= dict(convolution='full', minibatch_stddev=True)
-  given['generator'] |= dict(motion='continuous', motion_interval=2)
+  given['draft'] |= dict(objective='wasserstein', interpolation_penalty=10.0)
+  given['gan'] |= dict(augment='adaptive', augment_probability=0.5, noise=0.4)
+  given['draft']['critic'] |= dict(convolution='full', minibatch_stddev=True)
+  given['draft']['generator'] |= dict(motion='continuous', motion_interval=2)
   return config.build(config.Config, given)
 
 
@@ -304,7 +316,7 @@ def test_the_game_with_every_option_adapts_its_augmentation(all_options):
   new, metrics = step(state, _batch(cfg), root)
   assert all(np.isfinite(v) for v in metrics.values())
   assert metrics['gan/augment_probability'] == 0.5 and metrics['gan/g_grad_norm'] > 0
-  after = float(new.nets['critic'].augment)
+  after = float(game.probability(new.nets['critic']))
   np.testing.assert_allclose(abs(after - 0.5), pace, rtol=1e-3)
   _, metrics = step(new, _batch(cfg), root)
   assert float(metrics['gan/augment_probability']) == after
@@ -317,10 +329,11 @@ def test_the_critic_sees_noise_up_to_a_level_that_follows_the_augmentation(all_o
   clip = jnp.zeros((256, 1, 16, 16, 3))
   highest = {}
   for p in (0.5, 0.25):
-    t, see = gan._see(all_options, key, len(clip), jnp.float32(p))
+    critic = Net({}, {'game': {'augment': jnp.float32(p)}})
+    t, hide = gan._hide(all_options, key, len(clip), {'critic': critic})
     highest[p] = float(t.max())
     np.testing.assert_allclose(
-      see('noise_real')(clip).std(axis=(1, 2, 3, 4)),
+      hide('real', clip).std(axis=(1, 2, 3, 4)),
       denoising.schedule(all_options).sigma(t),
       atol=0.04,
     )
@@ -344,7 +357,7 @@ def test_a_game_without_augmentation_has_none_in_its_program(tiny, all_options, 
   monkeypatch.setattr(augment, 'clips', None)  # not to be called
   cfg = tiny if stage == 'gan' else all_options
   state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
-  assert state.nets['critic'].augment is None
+  assert game.probability(state.nets['critic']) is None
   step = STAGES[stage].make_step(cfg)
   _, metrics = jax.eval_shape(step, state, _batch(cfg), jax.random.key(ROOT_KEY))
   assert f'{stage}/augment_probability' not in metrics
@@ -357,10 +370,10 @@ def test_a_share_of_the_drafts_begins_with_the_frame_it_is_given(tiny, stage, be
   class Seen(Exception):
     pass
 
-  def play(cfg, critic_network, generator, critic, *, draw, real, **_):
-    raise Seen(draw(generator.params)[0], real)
+  def play(judges, nets, txs, scene, *, draw, **_):
+    raise Seen(draw(nets['generator'].params)[0].clip, scene.real)
 
-  monkeypatch.setattr(adversarial, 'play', play)
+  monkeypatch.setattr(game, 'play', play)
   (state, _), batch = begun(stage), _batch(tiny)
   with pytest.raises(Seen) as seen:
     STAGES[stage].make_step(tiny)(state, batch, jax.random.key(ROOT_KEY))
@@ -371,11 +384,11 @@ def test_a_share_of_the_drafts_begins_with_the_frame_it_is_given(tiny, stage, be
 
 def test_only_drafts_that_continue_a_clip_are_held_to_it(tiny):
   """A regression from an unrelated clip is not well posed."""
-  real, given = jnp.zeros((2, 4, 8, 8, 3)), jnp.array([True, False])
-  loss = adversarial.likeness(tiny, real, given)
+  real = jnp.zeros((2, 4, 8, 8, 3))
+  given = Given(real[:, 0], jnp.array([True, False]))
+  loss = lambda clip: style.likeness(5.0)(Draft(clip), real, given)
   assert loss(real.at[1].add(1.0)) == 0
-  np.testing.assert_allclose(loss(real.at[0].add(0.5)), tiny.gan.image_weight * 0.5 / 2)
-  assert adversarial.likeness(tiny, real, None)(real + 1.0) == 0
+  np.testing.assert_allclose(loss(real.at[0].add(0.5)), 5.0 * 0.5 / 2)
 
 
 def test_every_nth_row_trains_the_refiner_and_all_of_them_the_game(tiny, begun):
@@ -529,7 +542,7 @@ def _handed(cfg, names):
   made = {}
   for i, name in enumerate(names):
     init = jax.jit(functools.partial(getattr(networks, f'init_{name}'), cfg))
-    made[name] = Net(jax.tree.map(lambda leaf: leaf + 0.01, init(jax.random.key(i))))
+    made[name] = Net.of(jax.tree.map(lambda leaf: leaf + 0.01, init(jax.random.key(i))))
   return made
 
 
@@ -575,22 +588,23 @@ def test_the_refiner_never_regresses_a_real_clip_from_an_unrelated_draft(tiny, b
 def test_joint_goes_on_with_the_vectors_and_the_augmentation_of_stage_gan(smallest):
   """Power iteration that begins anew would let the critic off its norm for some steps."""
   given = smallest()
-  given['critic']['spectral_norm'] = True
+  given['draft']['critic']['spectral_norm'] = True
   given['gan'] |= dict(augment='adaptive', augment_probability=0.2)
   cfg = config.build(config.Config, given)
   begin = jax.jit(functools.partial(run._begin, cfg, joint))
   ended = jax.jit(lambda key: gan.init(cfg, key))(jax.random.key(1))
-  critic = ended.nets['critic'].replace(augment=jnp.float32(0.7))
+  critic = ended.nets['critic']
+  critic = critic.keep(game=critic.kept['game'] | {'augment': jnp.float32(0.7)})
   others = {'denoiser': networks.init_denoiser, 'bridge': networks.init_bridge}
-  taken = {name: Net(init(cfg, jax.random.key(2))) for name, init in others.items()}
+  taken = {name: Net.of(init(cfg, jax.random.key(2))) for name, init in others.items()}
   taken |= run._handed_on(ended.replace(nets=ended.nets | {'critic': critic}))
 
   begun = begin(jax.random.key(0), taken).nets['critic']
-  assert begun.augment == jnp.float32(0.7)
-  jax.tree.map(np.testing.assert_array_equal, begun.spectral, critic.spectral)
+  assert game.probability(begun) == jnp.float32(0.7)
+  jax.tree.map(np.testing.assert_array_equal, begun.kept, critic.kept)
 
 
 def test_drafts_that_are_all_alike_have_no_spread():
   clips = jax.random.normal(jax.random.key(0), (8, 2, 4, 4, 3))
   alike = jnp.broadcast_to(clips[:1], clips.shape)
-  assert adversarial._spread(alike) < 1e-6 < 0.5 < adversarial._spread(clips)
+  assert game._spread(alike) < 1e-6 < 0.5 < game._spread(clips)

@@ -46,7 +46,7 @@ def test_a_workdir_of_format_1_is_not_trained_on(old, one_device):
   assert _files(old / 'checkpoints') == before
 
 
-@pytest.mark.parametrize('path', [('log_every',), ('guard',), ('gan', 'image_weight')])
+@pytest.mark.parametrize('path', [('log_every',), ('guard',), ('draft', 'image_weight')])
 def test_a_config_from_before_a_field_or_section_reads_with_its_default(finished, tmp_path, path):
   """Of the recipe's base; `test_config.py` goes through every field."""
   content = json.loads((finished / 'config.json').read_text())
@@ -64,8 +64,7 @@ def test_a_run_of_last_week_is_sampled(finished, tmp_path, one_device):
   """From before the fields of first frames existed, for one."""
   shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
   content = json.loads((tmp_path / 'run' / 'config.json').read_text())
-  for name in ('image_weight', 'ema_decay'):
-    del content['config']['gan'][name]
+  del content['config']['draft']['image_weight'], content['config']['gan']['ema_decay']
   (tmp_path / 'run' / 'config.json').write_text(json.dumps(content))
   with one_device():
     drawn = [

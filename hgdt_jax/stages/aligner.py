@@ -28,8 +28,8 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   denoiser_tx, bridge_tx = _optimisers(cfg)
   return TrainState.create(
     denoiser=Net.create(denoiser, denoiser_tx),
-    bridge=Net.create(bridge, bridge_tx) if cfg.bridges else Net(bridge),
-    generator=Net(generator),  # frozen
+    bridge=Net.create(bridge, bridge_tx) if cfg.bridges else Net.of(bridge),
+    generator=Net.of(generator),  # frozen
   )
 
 
@@ -40,8 +40,10 @@ def make_step(cfg: Config):
     video, label = batches.clips(batch), batches.labels(cfg, batch)
     drafts = (None, None)
     if cfg.bridges:
-      z = nets.generator.draw_codes(rng.stream(root, 'aligner/codes', state.step), *video.shape[:2])
-      drafts = nets.generator.apply({'params': state.nets['generator'].params}, z, label)
+      codes = nets.gan.codes(rng.stream(root, 'aligner/codes', state.step), *video.shape[:2])
+      generator = state.nets['generator'].variables()
+      draft = nets.gan.generator.apply(generator, codes, label)
+      drafts = (draft.clip, draft.latents)
     (denoiser, bridge), metrics = train_refiner(
       cfg,
       nets,
@@ -75,7 +77,7 @@ def train_refiner(cfg, nets, txs, refiner, drafts, video, label, *, root, step, 
   denoiser, bridge = refiner
   key = lambda name: rng.stream(root, f'aligner/{name}', step)
   label = batches.dropped(label, cfg.diffusion.label_dropout, key('label_dropout'))
-  told = conditions(cfg, nets, bridge.params, video, label, key('latent_dropout'))
+  told = conditions(cfg, nets, bridge.variables(), video, label, key('latent_dropout'))
   metrics = {}
   if cfg.bridges:
     bridge, metrics = _train_bridge(cfg, nets, txs[1], bridge, *drafts, key('bridge'), decay)
@@ -90,13 +92,13 @@ def conditions(cfg, nets, bridge, video, label, key):
   for a share of the rows; the aligner is on where a stage trains it.
   """
   b, frames = video.shape[:2]
-  plain = Condition.plain(label, frames, cfg.generator.latent_size)
+  plain = Condition.plain(label, frames, cfg.draft.latent_size)
   if cfg.aligns:
     plain = plain.replace(align=jnp.ones(b))
   if not cfg.bridges:
     return lambda x, t: plain
   use = jax.random.uniform(key, (b,)) >= cfg.aligner.latent_dropout
-  guess = lambda clip, t: jax.lax.stop_gradient(nets.bridge.apply({'params': bridge}, clip, t))
+  guess = lambda clip, t: jax.lax.stop_gradient(nets.bridge.apply(bridge, clip, t))
   plain = plain.replace(use_latents=use.astype(jnp.float32))
   if cfg.aligner.latents == 'noised':
     return lambda x, t: plain.replace(latents=guess(x, t))
@@ -114,7 +116,7 @@ def _train_bridge(cfg, nets, tx, net, draft, latents, key, decay):
     clip = schedule.diffuse(clip, eps, t)
 
   def loss_fn(params):
-    guess = nets.bridge.apply({'params': params}, clip, t)
+    guess = nets.bridge.apply(net.variables(params), clip, t)
     return cfg.aligner.bridge_weight * jnp.mean(jnp.square(guess - latents))
 
   loss, grads = jax.value_and_grad(loss_fn)(net.params)
@@ -130,7 +132,7 @@ def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
 
     def network(x, t):
       out, found = nets.denoiser.apply(
-        {'params': params}, x, t, told(x, t), mixing, mutable='intermediates'
+        net.variables(params), x, t, told(x, t), mixing, mutable='intermediates'
       )
       sown.update(found)
       return out

@@ -29,12 +29,12 @@ def make_step(cfg: Config):
       cfg.diffusion.label_dropout,
       rng.stream(root, 'diffusion/label_dropout', state.step),
     )
-    condition = Condition.plain(label, frames, cfg.generator.latent_size)
+    condition = Condition.plain(label, frames, cfg.draft.latent_size)
     mixing = denoising.mixing(cfg, b)
 
     def loss_fn(params):
       def network(x, t):
-        return nets.denoiser.apply({'params': params}, x, t, condition, mixing)
+        return nets.denoiser.apply(net.variables(params), x, t, condition, mixing)
 
       key = rng.stream(root, 'diffusion/noise', state.step)
       losses, aux = denoising.loss(cfg, network, video, key)

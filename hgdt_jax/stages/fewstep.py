@@ -12,7 +12,9 @@ import jax.numpy as jnp
 from hgdt_jax import rng
 from hgdt_jax.config import Config
 from hgdt_jax.diffusion.parameterization import denoise_fn
-from hgdt_jax.stages import adversarial, aligner, batches, denoising, networks
+from hgdt_jax.gans import game, style
+from hgdt_jax.gans.types import Draft
+from hgdt_jax.stages import aligner, batches, denoising, networks
 from hgdt_jax.state import Net, TrainState
 
 TRAINS = ('denoiser', 'bridge')
@@ -20,14 +22,14 @@ TRAINS = ('denoiser', 'bridge')
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
   denoiser_tx, critic_tx = _optimisers(cfg)
-  critic = networks.init_step_critic(cfg, rng.stream(key, 'critic'))
+  judge = _judge(cfg)
+  # It sees a clip after a step beside the clip before it, along the channels.
+  critic = networks.init_judge(cfg, judge, rng.stream(key, 'critic'), 2 * networks.CHANNELS)
   return TrainState.create(
     denoiser=Net.create(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')), denoiser_tx),
-    bridge=Net(params=networks.init_bridge(cfg, rng.stream(key, 'bridge'))),  # frozen
-    # A step from an augmented clip would not lead to x_s of the plain one beside it.
-    critic=adversarial.init_critic(
-      cfg, critic, critic_tx, rng.stream(key, 'spectral'), augmented=False
-    ),
+    bridge=Net.of(networks.init_bridge(cfg, rng.stream(key, 'bridge'))),  # frozen
+    # Not augmented: a step from such a clip would not lead to x_s of the plain one beside it.
+    critic=game.init_judge(judge, critic, critic_tx, rng.stream(key, 'spectral')),
   )
 
 
@@ -39,46 +41,46 @@ def make_step(cfg: Config):
     video, label = batches.clips(batch), batches.labels(cfg, batch)
     b = len(video)
     key = lambda name: rng.stream(root, f'fewstep/{name}', state.step)
-    told = aligner.conditions(cfg, nets, state.nets['bridge'].params, video, label, key('latents'))
+    before = state.nets['denoiser']
+    bridge = state.nets['bridge'].variables()
+    told = aligner.conditions(cfg, nets, bridge, video, label, key('latents'))
     t, s = draw_steps(cfg, key('steps'), b)
     x_t = schedule.diffuse(video, noise(key('noise'), video.shape), t)
 
     def predict(params):
       def network(x, t):
-        return nets.denoiser.apply({'params': params}, x, t, told(x, t), jnp.ones(b))
+        return nets.denoiser.apply(before.variables(params), x, t, told(x, t), jnp.ones(b))
 
-      return denoise_fn(network, denoising.prediction(cfg), schedule)(x_t, t)
+      clip, _ = denoise_fn(network, denoising.prediction(cfg), schedule)(x_t, t)
+      return Draft(clip), before.kept
 
-    def seen(name):
-      fresh = noise(key(name), video.shape)
-      return lambda x0: jnp.concatenate([schedule.posterior(x_t, x0, t, s, fresh), x_t], axis=-1)
+    def hide(which, x0):
+      fresh = noise(key(which), video.shape)
+      return jnp.concatenate([schedule.posterior(x_t, x0, t, s, fresh), x_t], axis=-1)
 
-    def paired(x0):  # x_t was made of this very clip: a regression that is well posed
-      return cfg.fewstep.denoising_weight * jnp.mean(jnp.square(x0 - video))
+    def paired(draft, real, given):  # x_t was made of this very clip: a regression, well posed
+      return cfg.fewstep.denoising_weight * jnp.mean(jnp.square(draft.clip - real))
 
-    denoiser, critic, _, metrics = adversarial.play(
-      cfg,
-      nets.critic,
-      state.nets['denoiser'],
-      state.nets['critic'],
+    players = {'generator': before, 'critic': state.nets['critic']}
+    played, _, metrics = game.play(
+      {'critic': _judge(cfg)},
+      players,
+      {'generator': denoiser_tx, 'critic': critic_tx},
+      game.Scene(video, label, s, None, key, hide),
       draw=predict,
-      see_real=seen('real'),
-      see_fake=seen('fake'),
-      also=paired,
-      real=video,
-      label=label,
-      t=s,
-      frames=adversarial.draw_frames(cfg, key('frames')),
-      key=key,
-      generator_tx=denoiser_tx,
-      critic_tx=critic_tx,
+      also={'denoising': paired},
       decay=cfg.fewstep.ema_decay,
     )
     metrics = {f'fewstep/{name}': value for name, value in metrics.items()}
-    trained = {'denoiser': denoiser, 'bridge': state.nets['bridge'], 'critic': critic}
-    return TrainState(state.step + 1, trained), metrics
+    trained = {'denoiser': played['generator'], 'critic': played['critic']}
+    return TrainState(state.step + 1, trained | {'bridge': state.nets['bridge']}), metrics
 
   return step
+
+
+def _judge(cfg):
+  common = dict(classes=cfg.data.classes, dtype=jnp.dtype(cfg.dtype))
+  return style.judge(cfg.draft, networks.clip_of(cfg), **common)
 
 
 def draw_steps(cfg: Config, key: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
@@ -92,5 +94,5 @@ def draw_steps(cfg: Config, key: jax.Array, batch: int) -> tuple[jax.Array, jax.
 def _optimisers(cfg):
   """Of the denoiser, which comes trained, and of the critic, which does not."""
   stage = cfg.fewstep
-  denoiser = adversarial.optimiser(stage.learning_rate, stage.steps // 5, stage.steps)
-  return denoiser, adversarial.optimiser(stage.critic_learning_rate, 0, stage.steps)
+  denoiser = style.optimiser(stage.learning_rate, stage.steps // 5, stage.steps)
+  return denoiser, style.optimiser(stage.critic_learning_rate, 0, stage.steps)

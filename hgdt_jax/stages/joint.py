@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from hgdt_jax import rng
 from hgdt_jax.config import Config
+from hgdt_jax.gans import game
 from hgdt_jax.stages import adversarial, aligner, batches, denoising, networks
 from hgdt_jax.state import Net, TrainState
 
@@ -19,51 +20,42 @@ TRAINS = ('generator', 'denoiser', 'bridge')
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
-  generator_tx, critic_tx, refiner_tx = _optimisers(cfg)
-  critic = networks.init_critic(cfg, rng.stream(key, 'critic'))
+  players, refiner_tx = _optimisers(cfg)
   denoiser = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
   bridge = networks.init_bridge(cfg, rng.stream(key, 'bridge'))
   rests = not cfg.joint.refiner_rows
   return TrainState.create(
-    generator=Net.create(networks.init_generator(cfg, rng.stream(key, 'generator')), generator_tx),
-    critic=adversarial.init_critic(cfg, critic, critic_tx, rng.stream(key, 'spectral')),
-    denoiser=Net(denoiser) if rests else Net.create(denoiser, refiner_tx),
-    bridge=Net(bridge) if rests or not cfg.bridges else Net.create(bridge, refiner_tx),
+    **adversarial.init(cfg, players, key),
+    denoiser=Net.of(denoiser) if rests else Net.create(denoiser, refiner_tx),
+    bridge=Net.of(bridge) if rests or not cfg.bridges else Net.create(bridge, refiner_tx),
   )
 
 
 def make_step(cfg: Config):
   nets, schedule = networks.make(cfg), denoising.schedule(cfg)
-  generator_tx, critic_tx, refiner_tx = _optimisers(cfg)
+  players, refiner_tx = _optimisers(cfg)
   noise = denoising.frame_noise(cfg)
 
   def step(state, batch, root):
     video, label = batches.clips(batch), batches.labels(cfg, batch)
-    b, frames = video.shape[:2]
     key = lambda name: rng.stream(root, f'joint/{name}', state.step)
-    t = draw_levels(cfg, key('t'), b)
-    diffuse = lambda name: lambda clip: schedule.diffuse(clip, noise(key(name), clip.shape), t)
-    z = nets.generator.draw_codes(key('codes'), b, frames)
-    first, given = adversarial.first_frames(cfg, key('first_frames'), video)
-    generator, critic, (draft, latents), game = adversarial.play(
-      cfg,
-      nets.critic,
-      state.nets['generator'],
-      state.nets['critic'],
-      draw=lambda params: nets.generator.apply({'params': params}, z, label, first, given),
-      also=adversarial.likeness(cfg, video, given),
-      see_real=diffuse('noise_real'),
-      see_fake=diffuse('noise_fake'),
-      real=video,
-      label=label,
-      t=t,
-      frames=adversarial.draw_frames(cfg, key('frames')),
-      key=key,
-      generator_tx=generator_tx,
-      critic_tx=critic_tx,
+    t = draw_levels(cfg, key('t'), len(video))
+    given = adversarial.first_frames(cfg.draft.given, key('first_frames'), video)
+
+    def hide(which, clip):
+      return schedule.diffuse(clip, noise(key(f'noise_{which}'), clip.shape), t)
+
+    played, draft, metrics = game.play(
+      nets.gan.judges,
+      state.nets,
+      players,
+      game.Scene(video, label, t, given, key, hide),
+      draw=adversarial.draw(nets.gan, state.nets['generator'], label, given, key, cfg.data.frames),
+      also=nets.gan.also,
+      augmentation=adversarial.augmentation(cfg),
       decay=cfg.gan.ema_decay,
     )
-    denoiser, bridge, metrics = state.nets['denoiser'], state.nets['bridge'], game
+    denoiser, bridge = state.nets['denoiser'], state.nets['bridge']
     if cfg.joint.refiner_rows:
       # Devices exchange no clips for it if each holds a multiple of so many.
       some = slice(None, None, cfg.joint.refiner_rows)
@@ -72,7 +64,7 @@ def make_step(cfg: Config):
         nets,
         (refiner_tx, refiner_tx),
         (denoiser, bridge),
-        (draft[some], latents[some]),
+        (draft.clip[some], draft.latents[some]),
         video[some],
         label[some],
         root=root,
@@ -81,8 +73,8 @@ def make_step(cfg: Config):
       )
       metrics |= {f'refiner_{name}': v for name, v in refiner.items()}
     metrics = {f'joint/{name}': value for name, value in metrics.items()}
-    trained = {'generator': generator, 'critic': critic, 'denoiser': denoiser, 'bridge': bridge}
-    return TrainState(state.step + 1, trained), metrics
+    refined = {'denoiser': denoiser, 'bridge': bridge}
+    return TrainState(state.step + 1, played | refined), metrics
 
   return step
 
@@ -96,8 +88,8 @@ def draw_levels(cfg: Config, key: jax.Array, batch: int) -> jax.Array:
 
 
 def _optimisers(cfg):
-  """Of generator, critics and refiner; the critics, who know clean clips only, learn at once."""
+  """Of the players and of the refiner; the judges, who know clean clips only, learn at once."""
   stage, warmup = cfg.joint, cfg.joint.steps // 5
-  generator = adversarial.optimiser(stage.learning_rate, warmup, stage.steps)
-  critic = adversarial.optimiser(stage.critic_learning_rate, 0, stage.steps)
-  return generator, critic, denoising.optimiser(stage.denoiser_learning_rate, warmup, stage.steps)
+  rates = (stage.learning_rate, stage.critic_learning_rate)
+  players = adversarial.optimisers(networks.make(cfg).gan, *rates, warmup, stage.steps)
+  return players, denoising.optimiser(stage.denoiser_learning_rate, warmup, stage.steps)

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax.models import spectral
+from hgdt_jax.gans import spectral
+from hgdt_jax.gans.style.critic import Critic, spread
+from hgdt_jax.gans.style.generator import ContinuousMotion, Generator, ModulatedConv
+from hgdt_jax.gans.types import Given
 from hgdt_jax.models.bridge import Bridge
-from hgdt_jax.models.critic import Critic, spread
-from hgdt_jax.models.generator import ContinuousMotion, Generator, ModulatedConv
 
 B, T, S = 2, 4, 8
 
@@ -22,6 +23,10 @@ def generator(request):
   return network, params, z
 
 
+def all_given(image):
+  return Given(image, jnp.ones(len(image), bool))
+
+
 def _gradient(value, params):
   """Away from the zeros of initialisation, where every path is open."""
   return jax.jit(jax.grad(value))(jax.tree.map(lambda p: p + 0.05, params))
@@ -29,7 +34,7 @@ def _gradient(value, params):
 
 def test_generator_draws_clips_in_range_and_unit_latents(generator):
   network, params, z = generator
-  video, latents = network.apply({'params': params}, z, jnp.array([0, -1]))
+  video, latents, _ = network.apply({'params': params}, z, jnp.array([0, -1]))
   assert video.shape == (B, T, S, S, 3) and jnp.abs(video).max() <= 1
   np.testing.assert_allclose(latents.std(axis=-1), 1, atol=1e-3)
 
@@ -37,7 +42,7 @@ def test_generator_draws_clips_in_range_and_unit_latents(generator):
 def test_motion_codes_move_the_clip(generator):
   network, params, z = generator
   still = z | {'motion': jnp.zeros_like(z['motion'])}
-  draw = lambda z: network.apply({'params': params}, z, jnp.array([0, 1]))[0]
+  draw = lambda z: network.apply({'params': params}, z, jnp.array([0, 1])).clip
   other = z | {'motion': z['motion'][:, ::-1]}
   assert jnp.abs(draw(z) - draw(other)).max() > 1e-3
   assert jnp.abs(draw(z) - draw(still)).max() > 1e-3
@@ -91,7 +96,7 @@ def test_motion_is_causal_in_its_codes(generator):
   network, params, z = generator
   code, frame = (2, 2) if network.motion == 'gru' else (-1, 3)
   later = z | {'motion': z['motion'].at[:, code].add(1.0)}
-  latents = [network.apply({'params': params}, c, jnp.array([0, 1]))[1] for c in (z, later)]
+  latents = [network.apply({'params': params}, c, jnp.array([0, 1])).latents for c in (z, later)]
   difference = jnp.abs(latents[0] - latents[1]).max(axis=(0, 2))
   np.testing.assert_array_equal(difference[:frame], 0)
   assert (difference[frame:] > 0).all()
@@ -100,14 +105,16 @@ def test_motion_is_causal_in_its_codes(generator):
 def test_generator_draws_any_number_of_frames(generator):
   network, params, _ = generator
   z = network.draw_codes(jax.random.key(2), B, 3 * T)
-  assert network.apply({'params': params}, z, jnp.array([0, 1]))[0].shape[1] == 3 * T
+  assert network.apply({'params': params}, z, jnp.array([0, 1])).clip.shape[1] == 3 * T
 
 
 def test_a_longer_clip_begins_with_the_latents_of_a_shorter_one(generator):
   network, params, z = generator
   longer = network.draw_codes(jax.random.key(2), B, 2 * T) | {'content': z['content']}
   longer['motion'] = longer['motion'].at[:, : z['motion'].shape[1]].set(z['motion'])
-  short, long = (network.apply({'params': params}, c, jnp.array([0, 1]))[1] for c in (z, longer))
+  short, long = (
+    network.apply({'params': params}, c, jnp.array([0, 1])).latents for c in (z, longer)
+  )
   np.testing.assert_allclose(long[:, :T], short, atol=1e-6)
 
 
@@ -116,7 +123,7 @@ def test_every_generator_parameter_gets_a_gradient(generator):
   weight = jax.random.normal(jax.random.key(3), (B, T, S, S, 3))
 
   def value(p):
-    return jnp.sum(weight * network.apply({'params': p}, z, jnp.array([0, 1]))[0])
+    return jnp.sum(weight * network.apply({'params': p}, z, jnp.array([0, 1])).clip)
 
   for path, g in jax.tree_util.tree_flatten_with_path(_gradient(value, params))[0]:
     assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
@@ -129,18 +136,18 @@ def continuing():
   network = Generator(**sizes, image=True)
   z, label = network.draw_codes(jax.random.key(0), B, T), jnp.array([-1, -1])
   image = jax.random.uniform(jax.random.key(2), (B, 2 * S, 2 * S, 3), minval=-1.0)
-  params = jax.jit(network.init)(jax.random.key(1), z, label, image)['params']
+  params = jax.jit(network.init)(jax.random.key(1), z, label, all_given(image))['params']
   return network, params, z, label, image
 
 
 def test_a_given_first_frame_is_returned_and_continued(continuing):
   network, params, z, label, image = continuing
-  draw = lambda *first: network.apply({'params': params}, z, label, *first)[0]
-  clip, other, free = draw(image), draw(image[::-1]), draw()
+  draw = lambda given: network.apply({'params': params}, z, label, given).clip
+  clip, other, free = draw(all_given(image)), draw(all_given(image[::-1])), draw(None)
   np.testing.assert_array_equal(clip[:, 0], image)
   apart = jnp.abs(clip - other).max(axis=(0, 2, 3, 4))
   assert (apart > 1e-3).all()
-  some = draw(image, jnp.array([True, False]))
+  some = draw(Given(image, jnp.array([True, False])))
   np.testing.assert_allclose(some[0], clip[0], atol=1e-5)
   np.testing.assert_allclose(some[1], free[1], atol=1e-5)
 
@@ -150,7 +157,7 @@ def test_every_parameter_of_a_continuing_generator_gets_a_gradient(continuing):
   weight = jax.random.normal(jax.random.key(3), (B, T, *image.shape[1:]))
 
   def value(p):
-    return jnp.sum(weight * network.apply({'params': p}, z, label, image)[0])
+    return jnp.sum(weight * network.apply({'params': p}, z, label, all_given(image)).clip)
 
   # A shift of all weights alike would close the gates.
   leaves, tree = jax.tree.flatten(params)
@@ -164,7 +171,7 @@ def test_every_parameter_of_a_continuing_generator_gets_a_gradient(continuing):
 def test_a_generator_without_images_refuses_one(generator):
   network, params, z = generator
   with pytest.raises(ValueError, match='image=True'):
-    network.apply({'params': params}, z, jnp.array([0, 1]), jnp.zeros((B, S, S, 3)))
+    network.apply({'params': params}, z, jnp.array([0, 1]), all_given(jnp.zeros((B, S, S, 3))))
 
 
 INTERVAL = 4
@@ -224,6 +231,7 @@ def test_modulated_convolution_equals_modulating_the_weights():
     np.testing.assert_allclose(got[i : i + 1], want, atol=1e-5)
 
 
+EVERY = jnp.arange(T)  # frames
 VARIANTS = {'plain': {}, 'full': dict(convolution='full', minibatch_stddev=True)}
 
 
@@ -232,27 +240,27 @@ def critic(request):
   network = Critic(width=8, max_width=8, clip_patch=2, classes=2, **request.param)
   video = jax.random.normal(jax.random.key(0), (B, T, S, S, 3))
   t, label = jnp.array([0.0, 0.5]), jnp.array([0, 1])
-  params = jax.jit(network.init)(jax.random.key(1), video, t, label)['params']
+  params = jax.jit(network.init)(jax.random.key(1), (video, EVERY), t, label)['params']
   return network, params, video, t, label
 
 
 def test_critic_logits(critic):
   network, params, video, t, label = critic
-  logits = network.apply({'params': params}, video, t, label, jnp.array([0, 2]))
+  logits = network.apply({'params': params}, (video, jnp.array([0, 2])), t, label)
   assert {k: v.shape for k, v in logits.items()} == {'frame': (B, 2), 'clip': (B,)}
 
 
 def test_frame_critic_sees_the_frames_it_is_told_and_none_else(critic):
   network, params, video, t, label = critic
-  seen = lambda v: network.apply({'params': params}, v, t, label, jnp.array([0, 2]))
+  seen = lambda v: network.apply({'params': params}, (v, jnp.array([0, 2])), t, label)
   np.testing.assert_array_equal(seen(video)['frame'], seen(video.at[:, 1].add(1.0))['frame'])
   assert jnp.abs(seen(video)['frame'] - seen(video.at[:, 2].add(1.0))['frame']).max() > 0
 
 
 def test_clip_critic_sees_the_order_of_frames_and_frame_critic_does_not(critic):
   network, params, video, t, label = critic
-  forward = network.apply({'params': params}, video, t, label)
-  backward = network.apply({'params': params}, video[:, ::-1], t, label)
+  forward = network.apply({'params': params}, (video, EVERY), t, label)
+  backward = network.apply({'params': params}, (video[:, ::-1], EVERY), t, label)
   np.testing.assert_allclose(forward['frame'], backward['frame'][:, ::-1], atol=1e-5)
   assert jnp.abs(forward['clip'] - backward['clip']).max() > 1e-4
 
@@ -260,7 +268,7 @@ def test_clip_critic_sees_the_order_of_frames_and_frame_critic_does_not(critic):
 def test_clip_critic_compares_frames_that_are_far_apart(critic):
   """A sum of what each frame looks like has no mixed difference; a comparison of two has."""
   network, params, video, t, label = critic
-  logit = jax.jit(lambda v: network.apply({'params': params}, v, t, label)['clip'])
+  logit = jax.jit(lambda v: network.apply({'params': params}, (v, EVERY), t, label)['clip'])
   first = lambda v: v.at[:, 0].add(1.0)
   last = lambda v: v.at[:, -1].add(1.0)
   mixed = logit(first(last(video))) - logit(first(video)) - logit(last(video)) + logit(video)
@@ -271,7 +279,7 @@ def test_every_critic_parameter_gets_a_gradient(critic):
   network, params, video, t, label = critic
 
   def value(p):
-    out = network.apply({'params': p}, video, t, label)
+    out = network.apply({'params': p}, (video, EVERY), t, label)
     return jnp.sum(out['frame']) + jnp.sum(out['clip'])
 
   for path, g in jax.tree_util.tree_flatten_with_path(_gradient(value, params))[0]:
@@ -304,7 +312,7 @@ def test_a_critic_with_spread_sees_that_all_clips_are_one(critic):
   """What a collapsed generator draws looks otherwise than the same clip among others."""
   network, params, video, t, label = critic
   same = video.at[1].set(video[0])
-  seen = [network.apply({'params': params}, v, t, label)['clip'][0] for v in (video, same)]
+  seen = [network.apply({'params': params}, (v, EVERY), t, label)['clip'][0] for v in (video, same)]
   assert (seen[0] != seen[1]) == network.minibatch_stddev
 
 

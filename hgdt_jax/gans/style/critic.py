@@ -30,11 +30,12 @@ class Critic(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
-  def __call__(self, video, t, label, frames=None):
-    """Logits of clips `[B, T, H, W, C]` diffused to t `[B]`, with label `[B]` (-1: none).
+  def __call__(self, view, t, label, train=False):
+    """Logits of clips diffused to t `[B]`, with label `[B]` (-1: none).
 
     Args:
-      frames: indices `[F]` of the frames that the frame critic sees; None: all.
+      view: clips `[B, T, H, W, C]`, and indices `[F]` of the frames that the frame critic sees.
+      train: the same in training.
 
     Returns:
       {'frame': [B, F], 'clip': [B]} in float32.
@@ -46,7 +47,8 @@ class Critic(nn.Module):
       classes=self.classes,
       dtype=self.dtype,
     )
-    few = video if frames is None else jnp.take(video, frames, axis=1)
+    video, frames = view
+    few = jnp.take(video, frames, axis=1)
     frame = Trunk(patch=self.frame_patch, convolution='frames', name='frame', **trunk)
     clip = Trunk(patch=self.clip_patch, convolution=self.convolution, name='clip', **trunk)
     return {'frame': frame(few, t, label), 'clip': clip(video, t, label)[:, 0]}

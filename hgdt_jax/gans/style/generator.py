@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from hgdt_jax.gans.types import Draft, Given
 from hgdt_jax.models import layers
 from hgdt_jax.warp import warp
 
@@ -55,21 +56,17 @@ class Generator(nn.Module):
     }
 
   @nn.compact
-  def __call__(self, z, label, image=None, given=None):
-    """Codes, labels `[B]` (-1: none) -> clip `[B, T, H, W, C]` in [-1, 1], latents `[B, T, D]`.
+  def __call__(self, z, label, given: Given | None = None, train=False):
+    """Codes, labels `[B]` (-1: none) -> `Draft` with latents; a given first frame is in its clip.
 
-    Args:
-      image: first frames `[B, H, W, C]` in [-1, 1], which the clips return unchanged.
-      given: bool `[B]`, the clips that have one; None: all.
+    `train`: the same in training.
 
     Raises:
-      ValueError: an image is given to a generator that was made without `image`.
+      ValueError: a frame is given to a generator that was made without `image`.
     """
-    if image is not None and not self.image:
+    if given and not self.image:
       raise ValueError('this generator was made without image=True: it cannot continue a frame')
-    if image is not None and given is None:
-      given = jnp.ones(len(image), bool)
-    first = self._encode(image, given)
+    first = self._encode(given)
     latents, style = self._latents(z, label, first)
     frames = latents.shape[1]
     style = jnp.repeat(style.astype(self.dtype), frames, axis=0)  # [B*T, D]
@@ -93,24 +90,24 @@ class Generator(nn.Module):
     pixels = nn.Conv(self.channels * self.patch**2, (3, 3), dtype=self.dtype, name='to_pixels')(x)
     pixels = jnp.tanh(layers.depth_to_space(pixels.astype(jnp.float32), self.patch))
     video = layers.unfold(pixels, frames)
-    if image is not None:
+    if given:
       x = layers.unfold(x, frames)
-      fetched, gate = PixelsFromFirst(self.patch, name='pixels_first')(x, image)
+      fetched, gate = PixelsFromFirst(self.patch, name='pixels_first')(x, given.image)
       mixed = video + gate * (fetched - video)
-      mixed = mixed.at[:, 0].set(image)
-      video = jnp.where(layers.expand(given, video) > 0, mixed, video)
-    return video, latents
+      mixed = mixed.at[:, 0].set(given.image)
+      video = jnp.where(layers.expand(given.rows, video) > 0, mixed, video)
+    return Draft(video, latents)
 
-  def _encode(self, image, given):
+  def _encode(self, given):
     """Features of first frames by size of map, zero for clips without one; {} without any."""
-    if image is None:
+    if not given:
       return {}
     sizes = [4]
     while sizes[-1] < self.size // self.patch:
       sizes.append(2 * sizes[-1])
     widths = tuple(self._width(size) for size in reversed(sizes))
-    maps = ImageEncoder(widths, self.patch, self.dtype, name='image')(image)
-    return {x.shape[1]: layers.expand(given, x) * x for x in maps}
+    maps = ImageEncoder(widths, self.patch, self.dtype, name='image')(given.image)
+    return {x.shape[1]: layers.expand(given.rows, x) * x for x in maps}
 
   def _latents(self, z, label, first):
     """Per-frame latents `[B, T, D]`, and the style of the clip `[B, D]`."""
