@@ -35,10 +35,7 @@ STARTS_FROM = {
   },
   'fewstep': {'denoiser': ('diffusion', 'aligner', 'joint'), 'bridge': ('aligner', 'joint')},
 }
-_MAY_BEGIN = (
-  *(('aligner', 'generator'), ('aligner', 'denoiser')),
-  *(('joint', 'bridge'), ('fewstep', 'bridge')),
-)
+_MAY_BEGIN = (*(('aligner', 'generator'), ('aligner', 'denoiser')),)
 STAGES = tuple(STARTS_FROM)
 LATENTS = ('none', 'clean', 'noised')  # what the bridge reads, if there is one
 LEAST_SCORED = 4  # clips, for recall among three neighbours
@@ -257,11 +254,16 @@ class Config:
     """The networks that a stage takes over, and the stage that each comes from."""
     before = self.stages[: self.stages.index(stage)]
     found = {}
-    for network, lenders in STARTS_FROM[stage].items():
+    for network, lenders in self._taken(stage):
       if running := [lender for lender in lenders if lender in before]:
         names = self.draft.judges if network == JUDGES else (network,)
         found |= dict.fromkeys(names, running[-1])
     return found
+
+  def _taken(self, stage):
+    """(network, its lenders) of what a stage takes over; no bridge where none is trained."""
+    every = STARTS_FROM[stage].items()
+    return [one for one in every if one[0] != 'bridge' or self.bridges]
 
   def _stage_problems(self):
     in_order = [s for s in STAGES if s in self.stages]
@@ -270,7 +272,7 @@ class Config:
       return
     for stage in self.stages:
       found = self.starts_from(stage)
-      for network, lenders in STARTS_FROM[stage].items():
+      for network, lenders in self._taken(stage):
         begins = (stage, network) in _MAY_BEGIN or network == JUDGES  # these come with generators
         if network not in found and not begins:
           yield f'stages={self.stages}: {stage} starts from {" or ".join(lenders)}; add it'

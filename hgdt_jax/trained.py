@@ -310,6 +310,8 @@ class Trained:
 
   def _lender(self, network, way):
     """The last stage that trained a network, of those a method draws from; None where none did."""
+    if network == 'bridge' and not self.cfg.bridges:
+      return None
     lenders = [s for s in way.draws_from if s in self.weights and network in STAGES[s].TRAINS]
     return lenders[-1] if lenders else None
 
@@ -334,7 +336,7 @@ class Trained:
 
   def _is_aligned(self, way):
     """Where no stage has trained them, aligner and latents mean nothing to the denoiser."""
-    return self.cfg.aligns and self._lender('bridge', way) is not None
+    return self.cfg.aligns and self._lender('denoiser', way) not in (None, 'diffusion')
 
   def _check(self, method, frames, guidance, known):
     way = self._way(method)

@@ -1,5 +1,5 @@
 """Families of GANs by name, and the game they play."""
 
-from hgdt_jax.gans import style
+from hgdt_jax.gans import style, vgan
 
-GANS = {'style': style.FAMILY}
+GANS = {'style': style.FAMILY, 'vgan': vgan.FAMILY}

@@ -123,6 +123,8 @@ class UNet3D(nn.Module):
     if self.classes:
       label = layers.LabelEmbedding(self.classes, features, self.dtype, name='label')
       h = h + label(condition.label)
+    if not self.latent_size:
+      return jnp.broadcast_to(h[:, None], (len(h), condition.latents.shape[1], h.shape[-1]))
     # Zeros at first: a refiner that learnt without latents is unchanged when they come.
     latents = condition.latents.astype(self.dtype)
     latents = nn.Dense(features, use_bias=False, dtype=self.dtype, name='latents_in')(latents)

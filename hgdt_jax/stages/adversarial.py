@@ -58,3 +58,14 @@ def draw(gan: GAN, generator: Net, label, given, key, frames: int) -> Callable:
   return lambda params: generator.apply(
     gan.generator, codes, label, given, params=params, **options
   )
+
+
+def again(gan: GAN, generator: Net, label, given, key, frames: int) -> Callable:
+  """`i` -> clips of other codes, for the judges' i-th further move."""
+
+  def clips(i):
+    codes = gan.codes(jax.random.fold_in(key('codes'), i), len(label), frames)
+    options = {'train': True, 'rngs': game.rngs(key, f'generator_{i}')}
+    return generator.apply(gan.generator, codes, label, given, **options)[0].clip
+
+  return clips

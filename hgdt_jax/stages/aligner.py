@@ -22,34 +22,31 @@ TRAINS = ('denoiser', 'bridge')
 
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
+  txs = _optimisers(cfg)
   denoiser = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
-  bridge = networks.init_bridge(cfg, rng.stream(key, 'bridge'))
   generator = networks.init_generator(cfg, rng.stream(key, 'generator'))
-  denoiser_tx, bridge_tx = _optimisers(cfg)
-  return TrainState.create(
-    denoiser=Net.create(denoiser, denoiser_tx),
-    bridge=Net.create(bridge, bridge_tx) if cfg.bridges else Net.of(bridge),
-    generator=Net.of(generator),  # frozen
-  )
+  nets = {'denoiser': Net.create(denoiser, txs['denoiser']), 'generator': Net.of(generator)}
+  if cfg.bridges:
+    bridge = networks.init_bridge(cfg, rng.stream(key, 'bridge'))
+    nets['bridge'] = Net.create(bridge, txs['bridge'])
+  return TrainState.create(**nets)
 
 
 def make_step(cfg: Config):
   nets, txs = networks.make(cfg), _optimisers(cfg)
 
   def step(state, batch, root):
-    video, label = batches.clips(batch), batches.labels(cfg, batch)
-    drafts = (None, None)
+    video, label, draft = batches.clips(batch), batches.labels(cfg, batch), None
     if cfg.bridges:
       codes = nets.gan.codes(rng.stream(root, 'aligner/codes', state.step), *video.shape[:2])
       generator = state.nets['generator'].variables()
       draft = nets.gan.generator.apply(generator, codes, label)
-      drafts = (draft.clip, draft.latents)
-    (denoiser, bridge), metrics = train_refiner(
+    refiner, metrics = train_refiner(
       cfg,
       nets,
       txs,
-      (state.nets['denoiser'], state.nets['bridge']),
-      drafts,
+      state.nets,
+      draft,
       video,
       label,
       root=root,
@@ -57,35 +54,37 @@ def make_step(cfg: Config):
       decay=from_scratch(cfg.diffusion.ema_decay, state.step),
     )
     metrics = {f'aligner/{name}': value for name, value in metrics.items()}
-    trained = {'denoiser': denoiser, 'bridge': bridge, 'generator': state.nets['generator']}
-    return TrainState(state.step + 1, trained), metrics
+    return TrainState(state.step + 1, state.nets | refiner), metrics
 
   return step
 
 
-def train_refiner(cfg, nets, txs, refiner, drafts, video, label, *, root, step, decay):
+def train_refiner(cfg, nets, txs, players, draft, video, label, *, root, step, decay):
   """One step of the denoiser on real clips, and one of the bridge on drafts if there is one.
 
   Args:
-    txs: optimisers of denoiser and bridge.
-    refiner: the Nets (denoiser, bridge).
-    drafts: (clips, latents), for the bridge.
+    txs: their optimisers, by name.
+    players: their Nets, by name, perhaps among others.
+    draft: a `Draft`, for the bridge.
 
   Returns:
-    (denoiser, bridge), metrics.
+    both after it by name, metrics.
   """
-  denoiser, bridge = refiner
   key = lambda name: rng.stream(root, f'aligner/{name}', step)
   label = batches.dropped(label, cfg.diffusion.label_dropout, key('label_dropout'))
-  told = conditions(cfg, nets, bridge.variables(), video, label, key('latent_dropout'))
-  metrics = {}
+  told = conditions(cfg, nets, players.get('bridge'), video, label, key('latent_dropout'))
+  after, metrics = {}, {}
   if cfg.bridges:
-    bridge, metrics = _train_bridge(cfg, nets, txs[1], bridge, *drafts, key('bridge'), decay)
-  denoiser, found = _train_denoiser(cfg, nets, txs[0], denoiser, video, told, key('noise'), decay)
-  return (denoiser, bridge), metrics | found
+    after['bridge'], metrics = _train_bridge(
+      cfg, nets, txs['bridge'], players['bridge'], draft, key('bridge'), decay
+    )
+  after['denoiser'], found = _train_denoiser(
+    cfg, nets, txs['denoiser'], players['denoiser'], video, told, key('noise'), decay
+  )
+  return after, metrics | found
 
 
-def conditions(cfg, nets, bridge, video, label, key):
+def conditions(cfg, nets, bridge: Net | None, video, label, key):
   """What the denoiser is told in training: a function `(x_t, t) -> Condition`.
 
   Latents are the bridge's guess from the clean clip or from what the denoiser sees of it, dropped
@@ -98,7 +97,8 @@ def conditions(cfg, nets, bridge, video, label, key):
   if not cfg.bridges:
     return lambda x, t: plain
   use = jax.random.uniform(key, (b,)) >= cfg.aligner.latent_dropout
-  guess = lambda clip, t: jax.lax.stop_gradient(nets.bridge.apply(bridge, clip, t))
+  variables = bridge.variables()
+  guess = lambda clip, t: jax.lax.stop_gradient(nets.bridge.apply(variables, clip, t))
   plain = plain.replace(use_latents=use.astype(jnp.float32))
   if cfg.aligner.latents == 'noised':
     return lambda x, t: plain.replace(latents=guess(x, t))
@@ -106,18 +106,18 @@ def conditions(cfg, nets, bridge, video, label, key):
   return lambda x, t: clean
 
 
-def _train_bridge(cfg, nets, tx, net, draft, latents, key, decay):
+def _train_bridge(cfg, nets, tx, net, draft, key, decay):
   """One step of E(x_t, t) = w on drafts, at the noise levels it is to be used at."""
-  clip, t = jax.lax.stop_gradient(draft), jnp.zeros(len(draft))
+  clip, t = jax.lax.stop_gradient(draft.clip), jnp.zeros(len(draft.clip))
   if cfg.aligner.latents == 'noised':
     t_key, noise_key = jax.random.split(key)
     schedule, eps = denoising.schedule(cfg), denoising.frame_noise(cfg)(noise_key, clip.shape)
-    t = training.sample_times(t_key, len(draft), denoising.times(cfg), schedule)
+    t = training.sample_times(t_key, len(clip), denoising.times(cfg), schedule)
     clip = schedule.diffuse(clip, eps, t)
 
   def loss_fn(params):
     guess = nets.bridge.apply(net.variables(params), clip, t)
-    return cfg.aligner.bridge_weight * jnp.mean(jnp.square(guess - latents))
+    return cfg.aligner.bridge_weight * jnp.mean(jnp.square(guess - draft.latents))
 
   loss, grads = jax.value_and_grad(loss_fn)(net.params)
   return net.update(grads, tx, decay), {'bridge_loss': loss}
@@ -211,4 +211,7 @@ def _optimisers(cfg):
     name: denoising.optimiser(rate, min(cfg.diffusion.warmup, stage.steps // 10), stage.steps)
     for name, rate in rates.items()
   }
-  return optax.multi_transform(parts, aligner_or_rest), parts['aligner']
+  return {
+    'denoiser': optax.multi_transform(parts, aligner_or_rest),
+    'bridge': parts['aligner'],
+  }

@@ -25,12 +25,15 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   judge = _judge(cfg)
   # It sees a clip after a step beside the clip before it, along the channels.
   critic = networks.init_judge(cfg, judge, rng.stream(key, 'critic'), 2 * networks.CHANNELS)
-  return TrainState.create(
-    denoiser=Net.create(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')), denoiser_tx),
-    bridge=Net.of(networks.init_bridge(cfg, rng.stream(key, 'bridge'))),  # frozen
+  denoiser = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
+  nets = {
+    'denoiser': Net.create(denoiser, denoiser_tx),
     # Not augmented: a step from such a clip would not lead to x_s of the plain one beside it.
-    critic=game.init_judge(judge, critic, critic_tx, rng.stream(key, 'spectral')),
-  )
+    'critic': game.init_judge(judge, critic, critic_tx, rng.stream(key, 'spectral')),
+  }
+  if cfg.bridges:  # frozen
+    nets['bridge'] = Net.of(networks.init_bridge(cfg, rng.stream(key, 'bridge')))
+  return TrainState.create(**nets)
 
 
 def make_step(cfg: Config):
@@ -42,7 +45,7 @@ def make_step(cfg: Config):
     b = len(video)
     key = lambda name: rng.stream(root, f'fewstep/{name}', state.step)
     before = state.nets['denoiser']
-    bridge = state.nets['bridge'].variables()
+    bridge = state.nets.get('bridge')
     told = aligner.conditions(cfg, nets, bridge, video, label, key('latents'))
     t, s = draw_steps(cfg, key('steps'), b)
     x_t = schedule.diffuse(video, noise(key('noise'), video.shape), t)
@@ -73,7 +76,7 @@ def make_step(cfg: Config):
     )
     metrics = {f'fewstep/{name}': value for name, value in metrics.items()}
     trained = {'denoiser': played['generator'], 'critic': played['critic']}
-    return TrainState(state.step + 1, trained | {'bridge': state.nets['bridge']}), metrics
+    return TrainState(state.step + 1, state.nets | trained), metrics
 
   return step
 

@@ -35,6 +35,7 @@ def make_step(cfg: Config):
       game.Scene(real, label, t, given, key, hide),
       draw=adversarial.draw(gan, state.nets['generator'], label, given, key, real.shape[1]),
       also=gan.also,
+      again=adversarial.again(gan, state.nets['generator'], label, given, key, real.shape[1]),
       augmentation=adversarial.augmentation(cfg),
       decay=from_scratch(cfg.gan.ema_decay, state.step),
     )

@@ -21,14 +21,13 @@ TRAINS = ('generator', 'denoiser', 'bridge')
 
 def init(cfg: Config, key: jax.Array) -> TrainState:
   players, refiner_tx = _optimisers(cfg)
-  denoiser = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
-  bridge = networks.init_bridge(cfg, rng.stream(key, 'bridge'))
-  rests = not cfg.joint.refiner_rows
-  return TrainState.create(
-    **adversarial.init(cfg, players, key),
-    denoiser=Net.of(denoiser) if rests else Net.create(denoiser, refiner_tx),
-    bridge=Net.of(bridge) if rests or not cfg.bridges else Net.create(bridge, refiner_tx),
-  )
+  train = lambda variables: Net.create(variables, refiner_tx)
+  begin = train if cfg.joint.refiner_rows else Net.of
+  nets = adversarial.init(cfg, players, key)
+  nets['denoiser'] = begin(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')))
+  if cfg.bridges:
+    nets['bridge'] = begin(networks.init_bridge(cfg, rng.stream(key, 'bridge')))
+  return TrainState.create(**nets)
 
 
 def make_step(cfg: Config):
@@ -52,19 +51,22 @@ def make_step(cfg: Config):
       game.Scene(video, label, t, given, key, hide),
       draw=adversarial.draw(nets.gan, state.nets['generator'], label, given, key, cfg.data.frames),
       also=nets.gan.also,
+      again=adversarial.again(
+        nets.gan, state.nets['generator'], label, given, key, cfg.data.frames
+      ),
       augmentation=adversarial.augmentation(cfg),
       decay=cfg.gan.ema_decay,
     )
-    denoiser, bridge = state.nets['denoiser'], state.nets['bridge']
+    refined = {}
     if cfg.joint.refiner_rows:
       # Devices exchange no clips for it if each holds a multiple of so many.
       some = slice(None, None, cfg.joint.refiner_rows)
-      (denoiser, bridge), refiner = aligner.train_refiner(
+      refined, refiner = aligner.train_refiner(
         cfg,
         nets,
-        (refiner_tx, refiner_tx),
-        (denoiser, bridge),
-        (draft.clip[some], draft.latents[some]),
+        {'denoiser': refiner_tx, 'bridge': refiner_tx},
+        state.nets,
+        jax.tree.map(lambda rows: rows[some], draft),
         video[some],
         label[some],
         root=root,
@@ -73,8 +75,7 @@ def make_step(cfg: Config):
       )
       metrics |= {f'refiner_{name}': v for name, v in refiner.items()}
     metrics = {f'joint/{name}': value for name, value in metrics.items()}
-    refined = {'denoiser': denoiser, 'bridge': bridge}
-    return TrainState(state.step + 1, played | refined), metrics
+    return TrainState(state.step + 1, state.nets | played | refined), metrics
 
   return step
 

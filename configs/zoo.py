@@ -1,0 +1,37 @@
+"""Published GANs as drafts of the hybrid: `--config=configs/zoo.py:NAME` or `:NAME,small`.
+
+vgan   Vondrick et al. 2016: a masked foreground over a still background; 32 frames of 64x64
+
+Plain, a GAN has the size, the rate and the batch it was published with; `small` is for 8 frames of
+32x32 on two CPU cores, where resampling repeats pixels in place of transposed convolutions. None of
+these has latents, so the refiner is told none: one `diffusion` stage serves all of them.
+"""
+
+import ml_collections
+
+from configs import base, hybrid
+
+PRESETS = ('vgan', 'vgan,small')
+
+
+def get_config(preset: str = 'vgan,small'):
+  if preset not in PRESETS:
+    raise ValueError(f'configs/zoo.py:{preset}: no such preset; want {" or ".join(PRESETS)}')
+  name, _, small = preset.partition(',')
+  config = hybrid.small(base.get_config()) if small else base.get_config()
+  config.aligner.latents = 'none'
+  return {'vgan': vgan}[name](config, bool(small))
+
+
+def vgan(config, small: bool):
+  config.draft = draft = ml_collections.ConfigDict()
+  draft.name = 'vgan'
+  draft.code_size = 64 if small else 100
+  draft.width = 16 if small else 64  # features of the largest maps of both streams
+  draft.critic_width = 16 if small else 64
+  draft.resampling = 'repeated' if small else 'strided'  # strided: convolutions of 4, stride 2
+  draft.mask_weight = 0.1  # of the mask's mean in the generator's loss
+  config.gan.update(learning_rate=2e-4, ema_decay=0.0)
+  if not small:
+    config.data.update(frames=32, batch=64)
+  return config

@@ -1,0 +1,120 @@
+"""A family of GANs that is no part of the package: that of docs/extending.md, as it stands there."""
+
+import importlib
+import json
+import pathlib
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hgdt_jax import checkpoint, config, run, sharding, trained
+from hgdt_jax.gans import GANS
+
+PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'extending.md'
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+  """The page's files in a folder that modules are found in."""
+  folder = tmp_path / 'files'
+  folder.mkdir()
+  for name, text in re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE.read_text(), re.DOTALL):
+    (folder / name).write_text(text)
+  monkeypatch.syspath_prepend(str(folder))
+  before = dict(GANS)
+  yield folder
+  for path in folder.glob('*.py'):
+    sys.modules.pop(path.stem, None)
+  GANS.clear()
+  GANS.update(before)
+
+
+@pytest.fixture
+def painter(files, tiny_dict):
+  """The smallest configuration with that family."""
+  importlib.import_module('painter')
+  tiny_dict['draft'] = {'name': 'painter', 'width': 8, 'code_size': 4}
+  tiny_dict['aligner']['latents'] = 'none'
+  tiny_dict['gan']['steps'] = 4
+  tiny_dict['stages'] = ('gan', 'diffusion', 'aligner', 'joint')
+  return tiny_dict
+
+
+def test_its_recipe_is_a_configuration(files):
+  given = importlib.import_module('with_painter').get_config().to_dict()
+  assert config.build(config.Config, given).draft.width == 64
+
+
+def test_it_trains_is_refined_scored_and_shown(painter, tmp_path, one_device):
+  with one_device():
+    run.main(painter, tmp_path / 'run')
+    rows = json.loads((tmp_path / 'run' / 'results.json').read_text())['results']
+    assert [row['method'] for row in rows] == [
+      'real',
+      'gan',
+      'diffusion_frames',
+      'diffusion',
+      'hybrid',
+    ]
+    model = trained.Trained.load(tmp_path / 'run')
+    drawn = model.draw('hybrid', np.zeros(4, int), 0, steps=1, tau=0.5)
+    assert drawn.shape == (4, 4, 16, 16, 3)
+    assert (drawn != model.draw('gan', np.zeros(4, int), 0, steps=0, tau=0.0)).any()
+  logged = [
+    json.loads(line) for line in (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+  ]
+  last = [row for row in logged if row['stage'] == 'gan' and 'gan/d_loss' in row][-1]
+  assert {'gan/d_loss_image', 'gan/d_loss_video', 'gan/g_loudness'} <= last.keys()
+  assert 'painter' in (tmp_path / 'run' / 'config.json').read_text()
+  assert (tmp_path / 'run' / 'report' / 'index.html').exists()
+
+
+def test_it_resumes_bit_for_bit_with_what_no_gradient_reaches(painter, tmp_path, one_device):
+  painter['stages'] = ('gan',)
+  with one_device():
+    run.train_stages(painter, tmp_path / 'whole')
+    painter['gan']['steps'] = 2
+    run.train_stages(painter, tmp_path / 'halves')
+    painter['gan']['steps'] = 4
+    run.train_stages(painter, tmp_path / 'halves')
+    states = [_state(painter, tmp_path / name) for name in ('whole', 'halves')]
+  jax.tree.map(np.testing.assert_array_equal, *states)
+  kept = states[0].nets['generator'].kept['batch_stats']
+  assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(kept)) > 1e-3
+  assert states[0].nets.keys() == {'generator', 'image', 'video'}
+
+
+def _state(given, workdir):
+  cfg, mesh = config.build(config.Config, given), sharding.make_mesh(-1, 1)
+  with checkpoint.Checkpoints(workdir, 'gan') as checkpoints:
+    return checkpoints.restore(trained.abstract_state(cfg, 'gan', mesh))[0]
+
+
+@pytest.mark.parametrize(
+  ('change', 'says'),
+  [
+    ({'draft.width': 1}, 'config.draft.width=1: must be at least 2'),
+    ({'draft.r1': 1.0}, 'config.draft.r1: no such field; there are code_size, name, width'),
+    ({'data.size': 128}, 'config.draft.width=8: data.size=128 is beyond it'),
+    ({'aligner.latents': 'clean'}, "drafts of draft.name='painter' have none; choose 'none'"),
+    ({'stages': ('gan', 'diffusion', 'fewstep')}, 'fewstep plays with the critics of draft.name='),
+  ],
+)
+def test_a_setting_that_does_not_fit_is_named(painter, change, says):
+  for path, value in change.items():
+    *sections, name = path.split('.')
+    at = painter
+    for section in sections:
+      at = at[section]
+    at[name] = value
+  with pytest.raises(ValueError, match=r'^config\.') as caught:
+    config.build(config.Config, painter)
+  assert says in str(caught.value)
+
+
+def test_the_registry_says_what_each_is():
+  assert all(family.meaning and family.settings and family.make for family in GANS.values())
