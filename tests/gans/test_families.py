@@ -1,4 +1,4 @@
-"""A family of GANs that is no part of the package: that of docs/extending.md, as it stands there."""
+"""A family of GANs that is no part of the package: docs/extending.md's, as it stands."""
 
 import importlib
 import json
