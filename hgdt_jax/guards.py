@@ -44,15 +44,15 @@ _SYMPTOMS = {
   'motion': _Symptom(
     'motion_ratio',
     'drafts hardly move',
-    'show critics more frames, or lower config.draft.r1',
+    'show judges more frames, or penalise them less (config.draft)',
   ),
   'diversity': _Symptom(
-    'diversity', 'drafts are all alike: collapse', 'raise config.draft.r1 and config.draft.r2'
+    'diversity', 'drafts are all alike: collapse', 'penalise judges more: r1 and r2 of config.draft'
   ),
   'd_loss': _Symptom(
     'd_loss',
     'the critic tells drafts from clips without effort',
-    'raise config.draft.r1 and config.draft.r2, or lower the learning rate',
+    'penalise judges more (r1 and r2 of config.draft), or lower the learning rate',
   ),
 }
 

@@ -62,7 +62,9 @@ class Chosen:
     """Raises ValueError where `given` names none, nor does `default`."""
     if not isinstance(given, Mapping):
       raise ValueError(f'{path}={given!r}: want a section')
-    name = given.get('name', default.get('name'))
+    if 'name' not in {**default, **given}:
+      raise ValueError(f'{path}.name: missing')
+    name = {**default, **given}['name']
     if not isinstance(name, str) or name not in self.registry:
       choices = ', '.join(self.registry)
       raise ValueError(f'{path}.name={name!r}: want one of {choices}')

@@ -271,8 +271,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
 
 
 def test_a_workdir_of_another_configuration_is_refused(finished, tiny_dict):
-  tiny_dict['generator']['width'] = 16
-  with pytest.raises(ValueError, match=r'config\.generator\.width is 16, but .* trained with 8'):
+  tiny_dict['draft']['generator']['width'] = 16
+  with pytest.raises(
+    ValueError, match=r'config\.draft\.generator\.width is 16, but .* trained with 8'
+  ):
     run.main(tiny_dict, finished)
 
 
