@@ -297,7 +297,8 @@ class Trained:
     return self._fetch(self._truncate(clip, key, self._numbers(first, video), tau), _NOISY_CONTRAST)
 
   def _way(self, method):
-    return ways.find(method).as_trained(self.cfg.aligner.latents)
+    told = self.cfg.aligner.latents if self.cfg.bridges else 'none'
+    return ways.find(method).as_trained(told)
 
   def _nets(self, way):
     """The variables of a method's networks."""

@@ -226,7 +226,7 @@ def test_parts_that_no_stage_trained_are_left_out(smallest, one_device, latents)
     plain = draw('draft_video')
     for name in ('draft_video_aligned', 'draft_video_aligned_gan', 'hybrid'):
       np.testing.assert_array_equal(draw(name), plain, err_msg=name)
-    with pytest.raises(ValueError, match='draft_video_bridge.*for want of bridge'):
+    with pytest.raises(ValueError, match=r'draft_video_bridge.*for want of bridge'):
       draw('draft_video_bridge')
     assert (draw('draft_frames') != plain).any()
 
