@@ -51,21 +51,18 @@ def first_frames(share: float, key: jax.Array, real: jax.Array) -> Given | None:
   return Given(real[:, 0], jax.random.uniform(key, (len(real),)) < share)
 
 
-def draw(gan: GAN, generator: Net, label, given, key, frames: int) -> Callable:
-  """Parameters of the generator -> (draft, what it keeps after that pass), one draft a label."""
+def drafting(gan: GAN, generator: Net, label, given, key, frames: int) -> dict[str, Callable]:
+  """How a generator in training draws, a draft a label; what `game.play` takes as `draw` and
+  `again`."""
+
+  def drawn(codes, who, params=None):
+    options = {'train': True, 'rngs': game.rngs(key, who)}
+    return generator.apply(gan.generator, codes, label, given, params=params, **options)
+
   codes = gan.codes(key('codes'), len(label), frames)
-  options = {'train': True, 'rngs': game.rngs(key, 'generator')}
-  return lambda params: generator.apply(
-    gan.generator, codes, label, given, params=params, **options
-  )
 
+  def again(i):
+    others = gan.codes(jax.random.fold_in(key('codes'), i), len(label), frames)
+    return drawn(others, f'generator_{i}')[0].clip
 
-def again(gan: GAN, generator: Net, label, given, key, frames: int) -> Callable:
-  """`i` -> clips of other codes, for the judges' i-th further move."""
-
-  def clips(i):
-    codes = gan.codes(jax.random.fold_in(key('codes'), i), len(label), frames)
-    options = {'train': True, 'rngs': game.rngs(key, f'generator_{i}')}
-    return generator.apply(gan.generator, codes, label, given, **options)[0].clip
-
-  return clips
+  return {'draw': lambda params: drawn(codes, 'generator', params), 'again': again}

@@ -33,10 +33,9 @@ def make_step(cfg: Config):
       state.nets,
       txs,
       game.Scene(real, label, t, given, key, hide),
-      draw=adversarial.draw(gan, state.nets['generator'], label, given, key, real.shape[1]),
       also=gan.also,
-      again=adversarial.again(gan, state.nets['generator'], label, given, key, real.shape[1]),
       augmentation=adversarial.augmentation(cfg),
+      **adversarial.drafting(gan, state.nets['generator'], label, given, key, real.shape[1]),
       decay=from_scratch(cfg.gan.ema_decay, state.step),
     )
     metrics = {f'gan/{name}': value for name, value in metrics.items()}

@@ -49,12 +49,9 @@ def make_step(cfg: Config):
       state.nets,
       players,
       game.Scene(video, label, t, given, key, hide),
-      draw=adversarial.draw(nets.gan, state.nets['generator'], label, given, key, cfg.data.frames),
       also=nets.gan.also,
-      again=adversarial.again(
-        nets.gan, state.nets['generator'], label, given, key, cfg.data.frames
-      ),
       augmentation=adversarial.augmentation(cfg),
+      **adversarial.drafting(nets.gan, state.nets['generator'], label, given, key, cfg.data.frames),
       decay=cfg.gan.ema_decay,
     )
     refined = {}
