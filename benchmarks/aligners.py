@@ -34,7 +34,6 @@ TRIED = {  # what is changed of configs/paper.py:bench
   'base': ('the aligner of the paper', {}),
   'no_flow': ('no alignment: its flow held at zero', {'denoiser.aligner_radius': 1e-3}),
   'both': ('both directions of time', {'denoiser.aligner_direction': 'both'}),
-  'second': ('the two frames before', {'denoiser.aligner_order': 2}),
   'matched': ('flow by a soft argmax of correlations', {'denoiser.aligner_flow': 'matched'}),
   'plain': ('no loss of warp consistency', {'aligner.consistency_weight': 0.0}),
   'whole': ('the U-Net trained on beside it', {'aligner.denoiser_learning_rate': 3e-4}),

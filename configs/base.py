@@ -83,7 +83,6 @@ def get_config() -> ml_collections.ConfigDict:
   denoiser.time_attention = 32
   denoiser.aligner_radius = 3.0  # the longest flow, in pixels of each map
   denoiser.aligner_flow = 'predicted'  # by convolutions; 'matched': a soft argmax of correlations
-  denoiser.aligner_order = 1  # how many frames before one it meets; 2: the two before it
   denoiser.aligner_direction = 'causal'  # from earlier frames; 'both': from later ones as well
   denoiser.remat = False  # recompute activations in the backward pass: less memory, more time
 

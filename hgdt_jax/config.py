@@ -102,7 +102,6 @@ class Denoiser:
   aligner_radius: Annotated[float, Between(0, fields.MOST_SIZE)]
   aligner_flow: Annotated[str, OneOf(aligner.FLOWS)]
   aligner_direction: Annotated[str, OneOf(aligner.DIRECTIONS)]
-  aligner_order: Annotated[int, OneOf(aligner.ORDERS)]
   remat: bool
 
 

@@ -8,7 +8,6 @@ from hgdt_jax.warp import warp
 
 FLOWS = ('predicted', 'matched')
 DIRECTIONS = ('causal', 'both')
-ORDERS = (1, 2)  # how many frames before one it meets
 
 
 class Aligner(nn.Module):
@@ -16,20 +15,18 @@ class Aligner(nn.Module):
 
   'causal': a frame depends on earlier ones only, so a clip can be continued. 'both': the sum of
   what a pass from the first frame to the last and one from the last to the first add; without the
-  second nothing ever reaches the first frame. Of second order, a frame meets the frame before that
-  one too (BasicVSR++ 2022): what a single hidden frame hides is not lost.
+  second nothing ever reaches the first frame.
   """
 
   radius: float = 3.0  # the longest flow, in pixels of this map
   flow: str = 'predicted'
   direction: str = 'causal'
-  order: int = 1
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, h, active):
     """Features `[B, T, H, W, C]`; `active` `[B]` switches the aligner off for a row."""
-    tie = lambda name: Tie(self.radius, self.flow, self.order, self.dtype, name=name)
+    tie = lambda name: Tie(self.radius, self.flow, self.dtype, name=name)
     out = tie('forward')(h, active)
     if self.direction == 'both':
       out = out + jnp.flip(tie('backward')(jnp.flip(h, axis=1), active), axis=1) - h
@@ -38,8 +35,6 @@ class Aligner(nn.Module):
 
 class Tie(nn.Module):
   """a_t = h_t + visible_t * f(warp(a_{t-1}, flow_t), h_t), causal in t.
-
-  Of second order f is told a_{t-2} as well, warped along both flows one after the other.
 
   The flow and the occlusion gate `visible` come from the pair (h_{t-1}, h_t): the flow as two
   convolutions predict it, or ('matched') as the mean place in a window of the features before that
@@ -50,7 +45,6 @@ class Tie(nn.Module):
 
   radius: float
   flow: str
-  order: int
   dtype: jnp.dtype
 
   @nn.compact
@@ -85,8 +79,7 @@ class Tie(nn.Module):
       in_axes=(1, 1, 1, 1, nn.broadcast),
       out_axes=1,
     )(self.dtype, name='frame')
-    flows = [flow] if self.order == 1 else [flow, two_back(flow)]
-    _, rest = cell([h[:, 0]] * self.order, h[:, 1:], here, flows, visible, active)
+    _, rest = cell(h[:, 0], h[:, 1:], here, flow, visible, active)
     return jnp.concatenate([h[:, :1], rest], axis=1)
 
   def _matched(self, before, here):
@@ -113,28 +106,16 @@ class Tie(nn.Module):
     return flow * (self.radius / reach), jnp.max(alike, axis=-1, keepdims=True)
 
 
-def two_back(flow):
-  """Of flows `[B, T-1, H, W, 2]` to the frame before: to the one before that, or to the first.
-
-  What is at p was at p + flow_t(p), and one more frame ago where flow_{t-1} says of that place.
-  """
-  here = layers.fold(flow[:, 1:])
-  further = here + warp(layers.fold(flow[:, :-1]), here)
-  return jnp.concatenate([flow[:, :1], layers.unfold(further, flow.shape[1] - 1)], axis=1)
-
-
 class AlignFrame(nn.Module):
-  """One step of the scan: the aligned frames before and the raw frame t -> the aligned frame t."""
+  """One step of the scan: the aligned frame t - 1 and the raw frame t -> the aligned frame t."""
 
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, before, h, here, flows, visible, active):
-    """`before`: the frame before first; `flows`: one to each of them."""
+  def __call__(self, before, h, here, flow, visible, active):
     features = h.shape[-1]
-    warped = [warp(a, flow).astype(self.dtype) for a, flow in zip(before, flows)]
-    warped = jnp.concatenate(warped, axis=-1)
+    warped = warp(before, flow).astype(self.dtype)
     mixed = nn.Dense(features // 2, use_bias=False, dtype=self.dtype, name='there')(warped) + here
     f = nn.Dense(features, kernel_init=layers.zeros, dtype=self.dtype, name='out')(nn.silu(mixed))
     aligned = h + layers.expand(active, h) * visible.astype(h.dtype) * f
-    return [aligned, *before[:-1]], aligned
+    return aligned, aligned

@@ -53,7 +53,6 @@ class UNet3D(nn.Module):
   aligner_radius: float = 3.0
   aligner_flow: str = 'predicted'
   aligner_direction: str = 'causal'
-  aligner_order: int = 1
   remat: bool = False
   dtype: jnp.dtype = jnp.float32
 
@@ -76,7 +75,7 @@ class UNet3D(nn.Module):
     def align(h, name):
       if condition.align is None:
         return h
-      kind = (self.aligner_radius, self.aligner_flow, self.aligner_direction, self.aligner_order)
+      kind = (self.aligner_radius, self.aligner_flow, self.aligner_direction)
       aligner = Aligner(*kind, self.dtype, name=name)
       return aligner(h, condition.align)
 
