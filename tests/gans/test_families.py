@@ -13,7 +13,9 @@ import pytest
 
 from hgdt_jax import checkpoint, config, run, sharding, trained
 from hgdt_jax.gans import GANS
+from hgdt_jax.stages import STAGES
 
+ALIGNED = ('gan', 'diffusion', 'aligner')
 PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'extending.md'
 
 
@@ -40,7 +42,8 @@ def painter(files, tiny_dict):
   tiny_dict['draft'] = {'name': 'painter', 'width': 8, 'code_size': 4}
   tiny_dict['aligner']['latents'] = 'none'
   tiny_dict['gan']['steps'] = 4
-  tiny_dict['stages'] = ('gan', 'diffusion', 'aligner', 'joint')
+  tiny_dict['stages'] = ('gan', 'diffusion')
+  tiny_dict['evaluation'] |= dict(checks=0, evaluations=(), taus=(0.5,))
   return tiny_dict
 
 
@@ -73,6 +76,18 @@ def test_it_trains_is_refined_scored_and_shown(painter, tmp_path, one_device):
   assert (tmp_path / 'run' / 'report' / 'index.html').exists()
 
 
+@pytest.mark.parametrize('stage', ['aligner', 'joint'])
+def test_the_stages_after_it_take_it_as_it_is(painter, stage):
+  painter['stages'] = ('gan', 'diffusion', 'aligner', 'joint')
+  cfg = config.build(config.Config, painter)
+  state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
+  video = np.zeros((cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3), np.uint8)
+  batch = {'video': video, 'label': np.zeros(cfg.data.batch, np.int32)}
+  after, _ = jax.eval_shape(STAGES[stage].make_step(cfg), state, batch, jax.random.key(0))
+  assert jax.tree.structure(after) == jax.tree.structure(state)
+  assert cfg.starts_from('joint').keys() == {'generator', 'image', 'video', 'denoiser'}
+
+
 def test_it_resumes_bit_for_bit_with_what_no_gradient_reaches(painter, tmp_path, one_device):
   painter['stages'] = ('gan',)
   with one_device():
@@ -100,7 +115,10 @@ def _state(given, workdir):
     ({'draft.width': 1}, 'config.draft.width=1: must be at least 2'),
     ({'draft.r1': 1.0}, 'config.draft.r1: no such field; there are code_size, name, width'),
     ({'data.size': 128}, 'config.draft.width=8: data.size=128 is beyond it'),
-    ({'aligner.latents': 'clean'}, "drafts of draft.name='painter' have none; choose 'none'"),
+    (
+      {'aligner.latents': 'clean', 'stages': ALIGNED},
+      "drafts of draft.name='painter' have none; choose 'none'",
+    ),
     ({'stages': ('gan', 'diffusion', 'fewstep')}, 'fewstep plays with the critics of draft.name='),
   ],
 )
