@@ -60,6 +60,17 @@ def test_a_config_from_before_a_field_or_section_reads_with_its_default(finished
   )
 
 
+def test_a_config_from_before_there_were_families_reads_as_of_the_one_there_was(finished, tmp_path):
+  content = json.loads((finished / 'config.json').read_text())
+  given = content['config']
+  draft = given.pop('draft')
+  assert draft.pop('name') == 'style'
+  given |= {section: draft.pop(section) for section in ('generator', 'critic')}
+  given['gan'] |= draft
+  (tmp_path / 'config.json').write_text(json.dumps(content | {'format': 3}))
+  assert workdir.read_config(tmp_path) == workdir.read_config(finished)
+
+
 def test_a_run_of_last_week_is_sampled(finished, tmp_path, one_device):
   """From before the fields of first frames existed, for one."""
   shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
