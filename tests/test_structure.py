@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import hybrid, paper, weizmann
+from configs import hybrid, paper, weizmann, zoo
 from hgdt_jax import config, report, run, schema, writer
 from hgdt_jax.gans.style.critic import Critic
 from hgdt_jax.gans.style.generator import Generator
@@ -364,7 +364,9 @@ def test_a_network_reads_a_field_where_it_acts_on_it(tiny, monkeypatch):
   assert read == {'width', 'patch'}  # maps are of 4x4 at once: nothing asks for their most
 
 
-RECIPES = [(recipe, preset) for recipe in (hybrid, paper, weizmann) for preset in recipe.PRESETS]
+RECIPES = [
+  (recipe, preset) for recipe in (hybrid, paper, weizmann, zoo) for preset in recipe.PRESETS
+]
 
 
 @pytest.mark.parametrize(('recipe', 'preset'), RECIPES)
