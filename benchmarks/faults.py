@@ -144,7 +144,7 @@ def _worker(name, base, workdir):
 
 def _changed(name, base, workdir):
   shutil.copytree(base, workdir)
-  _say(name, _main(workdir, '', 'generator.width=16'), workdir, 'gan')
+  _say(name, _main(workdir, '', 'draft.generator.width=16'), workdir, 'gan')
   _say(f'{name}: more steps of gan', _main(workdir, '', 'gan.steps=13'), workdir, 'gan')
 
 

@@ -34,8 +34,9 @@ from hgdt_jax import checkpoint, writer  # noqa: E402
 STAGES = ('gan', 'diffusion', 'aligner', 'joint', 'fewstep')
 TINY = {
   'data': dict(frames=4, size=16, batch=4, clips=64),
-  'generator': dict(patch=4, width=8, max_width=8, latent_size=8, content_size=4, motion_size=4),
-  'critic': dict(width=8, max_width=8, frame_patch=4, clip_patch=4),
+  'draft.generator': dict(patch=4, width=8, max_width=8)
+  | dict(latent_size=8, content_size=4, motion_size=4),
+  'draft.critic': dict(width=8, max_width=8, frame_patch=4, clip_patch=4),
   'denoiser': dict(patch=4, width=8, multipliers=(1,), time_attention=8),
   'bridge': dict(width=8, max_width=8),
   'checkpoint': dict(every=7, keep=2),
