@@ -93,7 +93,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.gan = gan = ml_collections.ConfigDict()
   gan.steps = 30_000
-  gan.learning_rate = 2e-4  # Adam, betas (0, 0.99)
+  gan.learning_rate = 2e-4  # by the optimiser of the draft's family
   gan.augment = 'none'  # of what critics see, in joint too: 'fixed' or 'adaptive' (ADA) probability
   gan.augment_probability = 0.2  # of each change to a clip; 'adaptive' begins with it
   gan.augment_target = 0.6  # 'adaptive': mean sign of the scores of real clips that is aimed at

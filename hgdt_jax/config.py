@@ -20,9 +20,9 @@ from input_pipeline.sampling import SHORT
 
 __all__ = ['AUTO', 'LEAST_SCORED', 'STAGES', 'Config', 'as_dict', 'build']
 
+JUDGES = 'judges'  # in place of their names, which the family of the draft knows
 # Every stage, in its order, and the networks it takes over: from the last of these stages that runs
 # before it. Those of _MAY_BEGIN begin from scratch where none does.
-JUDGES = 'judges'  # in place of their names, which the family of the draft knows
 STARTS_FROM = {
   'gan': {},
   'diffusion': {},
@@ -35,7 +35,7 @@ STARTS_FROM = {
   },
   'fewstep': {'denoiser': ('diffusion', 'aligner', 'joint'), 'bridge': ('aligner', 'joint')},
 }
-_MAY_BEGIN = (*(('aligner', 'generator'), ('aligner', 'denoiser')),)
+_MAY_BEGIN = (('aligner', 'generator'), ('aligner', 'denoiser'))
 STAGES = tuple(STARTS_FROM)
 LATENTS = ('none', 'clean', 'noised')  # what the bridge reads, if there is one
 LEAST_SCORED = 4  # clips, for recall among three neighbours

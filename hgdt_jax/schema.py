@@ -62,9 +62,10 @@ class Chosen:
     """Raises ValueError where `given` names none, nor does `default`."""
     if not isinstance(given, Mapping):
       raise ValueError(f'{path}={given!r}: want a section')
-    if 'name' not in {**default, **given}:
+    values = {**default, **given}
+    if 'name' not in values:
       raise ValueError(f'{path}.name: missing')
-    name = {**default, **given}['name']
+    name = values['name']
     if not isinstance(name, str) or name not in self.registry:
       choices = ', '.join(self.registry)
       raise ValueError(f'{path}.name={name!r}: want one of {choices}')

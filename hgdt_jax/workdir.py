@@ -17,8 +17,6 @@ CONFIG_FILE = 'config.json'
 # 3 is that of 0.3, which knew one family of GAN: its settings were sections of their own.
 FORMAT = 4
 
-_OF_IMAGES = ('image_share', 'image_weight')
-
 # A resumed run may ask for more or other of these; all else decides what is trained.
 _MAY_CHANGE = (
   *('config.log_every', 'config.stages', 'config.mesh', 'config.checkpoint', 'config.evaluation'),
@@ -48,7 +46,8 @@ def _with_draft(given):
     return given
   given, gan = dict(given), dict(given['gan'])
   draft = {'name': 'style', 'generator': given.pop('generator'), 'critic': given.pop('critic')}
-  moved = ('objective', 'r1', 'r2', 'interpolation_penalty', 'penalty_rows', *_OF_IMAGES)
+  moved = ('objective', 'r1', 'r2', 'interpolation_penalty', 'penalty_rows')
+  moved += ('image_share', 'image_weight')
   draft |= {name: gan.pop(name) for name in moved if name in gan}
   return given | {'gan': gan, 'draft': draft}
 

@@ -19,9 +19,14 @@ def penalised(judge: Judge, batch: int) -> tuple[Callable, jax.Array]:
   """
   if judge.compares == 1:
     return every(judge.penalty_rows, batch)
-  group = next(n for n in range(judge.compares, 0, -1) if batch % n == 0)
+  group = group_size(batch, judge.compares)
   # Some of smaller groups might be grouped otherwise than all of them.
   return every(judge.penalty_rows if group == judge.compares else 1, batch, group)
+
+
+def group_size(batch: int, most: int) -> int:
+  """Neighbours that are compared: `most`, or as many under it as divide the batch."""
+  return next(n for n in range(most, 0, -1) if batch % n == 0)
 
 
 def every(n: int, batch: int, group: int = 1) -> tuple[Callable, jax.Array]:

@@ -78,8 +78,9 @@ class GAN(NamedTuple):
   """A family's networks for one size of clips, and how they play.
 
   Attributes:
-    generator: a module `(codes, label, given, train)` -> `Draft`, any number of frames.
-    codes: `(key, batch, frames)` -> a tree of arrays `[B, ...]`.
+    generator: a module `(codes, label, given, train)` -> `Draft`.
+    codes: `(key, batch, frames)` -> a tree of arrays `[B, ...]`; ValueError for a number of frames
+      that the generator cannot draw.
     judges: by name, that of their weights beside 'generator'.
     optimiser: `(rate, warmup, steps)` -> that of a player.
     also: further losses of the generator by name: `(draft, real, given)` -> a scalar, weighted.

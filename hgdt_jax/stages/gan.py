@@ -50,8 +50,8 @@ def _hide(cfg, key, batch, nets):
     return jnp.zeros(batch), lambda which, clip: clip
   schedule, noise = denoising.schedule(cfg), denoising.frame_noise(cfg)
   follows = cfg.gan.augment == 'adaptive'
-  first = next(iter(networks.make(cfg).gan.judges))
-  most = cfg.gan.noise * (game.probability(nets[first]) if follows else 1.0)
+  first = nets[cfg.draft.judges[0]]
+  most = cfg.gan.noise * (game.probability(first) if follows else 1.0)
   t = most * jax.random.uniform(key('t'), (batch,))
   return t, lambda which, clip: schedule.diffuse(clip, noise(key(f'noise_{which}'), clip.shape), t)
 

@@ -13,7 +13,8 @@ import pytest
 
 from hgdt_jax import checkpoint, config, run, sharding, trained
 from hgdt_jax.gans import GANS
-from hgdt_jax.stages import STAGES
+from hgdt_jax.stages import STAGES, adversarial, networks
+from hgdt_jax.state import Net
 
 ALIGNED = ('gan', 'diffusion', 'aligner')
 PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'extending.md'
@@ -134,5 +135,23 @@ def test_a_setting_that_does_not_fit_is_named(painter, change, says):
   assert says in str(caught.value)
 
 
-def test_the_registry_says_what_each_is():
-  assert all(family.meaning and family.settings and family.make for family in GANS.values())
+def test_a_judge_has_its_share_of_the_stages_rate(painter):
+  """Adam's first step is as long as the rate."""
+  gan = networks.make(config.build(config.Config, painter)).gan
+  txs = adversarial.optimisers(gan, 0.1, 0.2, 0, 10)
+  ones = {'w': jnp.ones(3)}
+  for name, rate in {'generator': 0.1, 'image': 0.1, 'video': 0.2}.items():
+    step, _ = txs[name].update(ones, txs[name].init(ones), ones)
+    np.testing.assert_allclose(step['w'], -rate, rtol=1e-4)
+
+
+def test_further_moves_are_against_drafts_of_other_codes(painter):
+  cfg = config.build(config.Config, painter)
+  gan = networks.make(cfg).gan
+  net = Net.of(networks.init_generator(cfg, jax.random.key(0)))
+  streams = lambda name: jax.random.fold_in(jax.random.key(1), len(name))
+  how = adversarial.drafting(gan, net, jnp.zeros(4, jnp.int32), None, streams, cfg.data.frames)
+  drawn = [how['draw'](net.params)[0].clip, how['again'](1), how['again'](2)]
+  assert drawn[0].shape == drawn[1].shape
+  for i, j in ((0, 1), (0, 2), (1, 2)):
+    assert jnp.abs(drawn[i] - drawn[j]).max() > 1e-3

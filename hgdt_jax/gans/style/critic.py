@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from hgdt_jax.gans import rows
 from hgdt_jax.models import layers
 
 FULL_GROUP = 4  # clips that a critic with minibatch standard deviation compares
@@ -116,15 +117,10 @@ def _taps(h, frames):
 def spread(h: jax.Array) -> jax.Array:
   """How much features `[B, T, F]` differ between the clips of a group -> float32 `[B, T, 1]`.
 
-  Groups are neighbours in the batch, `group_size` of them, so that devices which hold whole groups
-  need not talk. Source: Karras et al. 2018, sec. 3, minibatch standard deviation.
+  Groups are neighbours in the batch, `rows.group_size` of them, so that devices which hold whole
+  groups need not talk. Source: Karras et al. 2018, sec. 3, minibatch standard deviation.
   """
-  group = group_size(len(h))
+  group = rows.group_size(len(h), FULL_GROUP)
   grouped = h.astype(jnp.float32).reshape(-1, group, *h.shape[1:])
   deviation = jnp.sqrt(jnp.var(grouped, axis=1) + 1e-8)  # [B / group, T, F]
   return jnp.repeat(jnp.mean(deviation, axis=-1, keepdims=True), group, axis=0)
-
-
-def group_size(batch: int) -> int:
-  """Clips that `spread` compares: `FULL_GROUP`, or as many under it as divide the batch."""
-  return next(n for n in range(FULL_GROUP, 0, -1) if batch % n == 0)
