@@ -204,7 +204,7 @@ def flows(model):
   true, valid = (np.stack([one[i] for one in truth]).astype(float) for i in (0, 1))
   found = {}
   for t in LEVELS:
-    for name, (flow, gate) in sown(model, items, t).items():
+    for name, (flow, gate) in flows_of(model, items, t).items():
       size = flow.shape[2]
       factor = true.shape[2] // size
       want, seen = _shrink(true, size) / factor, _shrink(valid[..., None], size)[..., 0]
@@ -224,9 +224,9 @@ def flows(model):
   return found
 
 
-def sown(model, items, t):
+def flows_of(model, items, t):
   """What the aligners say of clips diffused to t: `{aligner: (flow, gate)}`, in order of time."""
-  from hgdt_jax.models.unet3d import Condition
+  from hgdt_jax.denoisers.types import Condition
   from hgdt_jax.stages import denoising, networks
 
   cfg, count = model.cfg, len(items)
@@ -238,15 +238,12 @@ def sown(model, items, t):
   variables = model.weights['aligner']['denoiser'].variables()
   clip = denoising.schedule(cfg).diffuse(clip, noise, level)
   told = told.replace(align=jnp.ones(count))
-  _, found = networks.make(cfg).denoiser.apply(
-    variables, clip, level, told, jnp.zeros(count), mutable='intermediates'
-  )
-  found = flax.traverse_util.flatten_dict(found['intermediates'])
-  flows_of = {path[:-1]: value[0] for path, value in found.items() if path[-1] == 'flow'}
+  found = networks.make(cfg).denoiser.apply(variables, clip, level, told, jnp.zeros(count))
+  levels = reversed(range(len(cfg.denoiser.multipliers)))
+  names = ['aligner_middle', *(f'aligner{level}' for level in levels)]
   return {
-    path[0]: (np.asarray(flow), np.asarray(found[(*path, 'visible')][0])[..., 0])
-    for path, flow in flows_of.items()
-    if 'backward' not in path
+    name: (np.asarray(flow.field), np.asarray(flow.visible)[..., 0])
+    for name, flow in zip(names, (flow for flow in found.flows if not flow.backward))
   }
 
 
@@ -267,7 +264,7 @@ def picture(models, path) -> None:
   columns['frame'] = [item['video'][at + 1] for item in items]
   columns['true flow'] = [_coloured(source.flow(i)[0][at]) for i in range(SHOWN)]
   for label, model in models.items():
-    flow, gate = sown(model, items, 0.4)['aligner0']
+    flow, gate = flows_of(model, items, 0.4)['aligner0']
     wide = lambda maps: np.repeat(np.repeat(maps, size // len(maps), 0), size // len(maps), 1)
     factor = size // flow.shape[2]
     columns[f'flow,\n{label}'] = [_coloured(wide(one[at]) * factor) for one in flow]

@@ -74,6 +74,7 @@ def get_config() -> ml_collections.ConfigDict:
   critic.spectral_norm = False
 
   config.denoiser = denoiser = ml_collections.ConfigDict()
+  denoiser.name = 'unet3d'  # the family; what follow are this one's fields
   denoiser.width = 64  # features of the largest maps
   denoiser.multipliers = (1, 2, 4)  # of the width, one a level
   denoiser.blocks = 2  # a level and direction

@@ -8,10 +8,10 @@ import dataclasses
 from typing import Annotated
 
 from hgdt_jax import fields, guards
+from hgdt_jax.denoisers import DENOISERS
 from hgdt_jax.diffusion import noise, parameterization, samplers, schedules, spacing, training
 from hgdt_jax.gans import GANS, augment
 from hgdt_jax.metrics import drift, random_features, table
-from hgdt_jax.models import aligner, layers
 from hgdt_jax.schema import Between, Chosen, Inside, Length, OneOf, build
 from input_pipeline import SOURCES
 from input_pipeline.sampling import SHORT
@@ -88,21 +88,6 @@ class Mesh:
 class Checkpoint:
   every: fields.Steps
   keep: Annotated[int, Between(1, 1000)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Denoiser:
-  width: fields.Width
-  multipliers: Annotated[tuple[Annotated[int, Between(1, 64)], ...], Length(1, 12)]
-  blocks: Annotated[int, Between(1, 64)]
-  patch: fields.Patch
-  convolution: Annotated[str, OneOf(layers.CONVOLUTIONS)]
-  space_attention: fields.Size
-  time_attention: fields.Size
-  aligner_radius: Annotated[float, Between(0, fields.MOST_SIZE)]
-  aligner_flow: Annotated[str, OneOf(aligner.FLOWS)]
-  aligner_direction: Annotated[str, OneOf(aligner.DIRECTIONS)]
-  remat: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +202,7 @@ class Config:
   mesh: Mesh
   checkpoint: Checkpoint
   draft: Chosen(GANS)
-  denoiser: Denoiser
+  denoiser: Chosen(DENOISERS)
   bridge: Bridge
   gan: Gan
   diffusion: Diffusion
@@ -287,6 +272,8 @@ class Config:
         f'aligner.latents={self.aligner.latents!r}: the bridge learns from the drafts of stage '
         "gan; add it to stages, or choose 'none'"
       )
+    if self.aligns and not self.denoiser.aligns:
+      yield f'stages: denoiser.name={self.denoiser.name} has no aligner for stage aligner to train'
     if self.aligns and 'diffusion' not in self.stages and not self.aligner.denoiser_learning_rate:
       yield (
         'aligner.denoiser_learning_rate=0: no stage before aligner trains the denoiser; add '
@@ -294,21 +281,11 @@ class Config:
       )
 
   def _size_problems(self):
-    size, denoiser = self.data.size, self.denoiser
+    size = self.data.size
     yield from (f'draft.{problem}' for problem in self.draft.misfits(size, self.data.frames))
     if size // self.bridge.patch < 4:
       yield f'bridge.patch={self.bridge.patch}: data.size={size} leaves maps under 4x4'
-    smallest = denoiser.patch * 2 ** (len(denoiser.multipliers) - 1)
-    if size % smallest or size // smallest < 2:
-      yield (
-        f'denoiser.multipliers={denoiser.multipliers}: data.size={size} cannot be halved so often'
-      )
-    attended = max(denoiser.space_attention, denoiser.time_attention)
-    for level, multiplier in enumerate(denoiser.multipliers):
-      width = denoiser.width * multiplier
-      heads = max(width // layers.Attention.head_size, 1)
-      if size // denoiser.patch // 2**level <= attended and width % heads:
-        yield f'denoiser.width={denoiser.width}: {heads} heads cannot share {width} features'
+    yield from (f'denoiser.{problem}' for problem in self.denoiser.misfits(size, self.data.frames))
 
 
 def as_dict(config: Config) -> dict:

@@ -12,12 +12,12 @@ import numpy as np
 from hgdt_jax import checkpoint, config, rng, sharding
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
+from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
 from hgdt_jax.diffusion.noise import by_row
 from hgdt_jax.diffusion.parameterization import denoise_fn
 from hgdt_jax.gans.types import Given
-from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.sampling import hybrid
 from hgdt_jax.stages import STAGES, denoising, networks
 from hgdt_jax.state import Net
@@ -502,7 +502,7 @@ class Trained:
         if guesses:
           guess = self._networks.bridge.apply(weights['bridge'], x, t)
           told = condition.replace(latents=guess, use_latents=jnp.ones(len(label)))
-        return self._networks.denoiser.apply(weights['denoiser'], x, t, told, walk.mixing)
+        return self._networks.denoiser.apply(weights['denoiser'], x, t, told, walk.mixing).output
 
       return denoise_fn(network, denoising.prediction(self.cfg), recipe.schedule)
 

@@ -55,6 +55,8 @@ ABSURD = {
   str: ('no such choice', ''),
 }
 
+DEFAULT = base.get_config()
+
 
 def _fields(cls=config.Config, path=''):
   """(path, plain type, type of the entries of a tuple) of every field."""
@@ -62,7 +64,7 @@ def _fields(cls=config.Config, path=''):
     where = f'{path}{field.name}'
     section = field.type
     if isinstance(section, schema.Chosen):
-      section = section.registry['style'].settings
+      section = section.registry[getattr(DEFAULT, field.name).name].settings
     if dataclasses.is_dataclass(section):
       yield from _fields(section, f'{where}.')
     else:

@@ -12,13 +12,13 @@ import jax
 import numpy as np
 import pytest
 
-from configs import hybrid, paper, weizmann, zoo
+from configs import base, hybrid, paper, weizmann, zoo
 from hgdt_jax import config, report, run, schema, writer
+from hgdt_jax.denoisers.unet3d import UNet3D
 from hgdt_jax.gans.style.critic import Critic
 from hgdt_jax.gans.style.generator import Generator
 from hgdt_jax.metrics import random_features, table
 from hgdt_jax.models.bridge import Bridge
-from hgdt_jax.models.unet3d import UNet3D
 from hgdt_jax.sampling import hybrid as walks
 from hgdt_jax.stages import denoising
 
@@ -59,6 +59,10 @@ MAY_IMPORT = {
     'jax flax optax hgdt_jax.fields hgdt_jax.gans hgdt_jax.losses hgdt_jax.models hgdt_jax.schema '
     'hgdt_jax.sharding hgdt_jax.state hgdt_jax.warp'
   ),
+  'hgdt_jax.denoisers': (
+    'jax flax hgdt_jax.denoisers hgdt_jax.fields hgdt_jax.models hgdt_jax.schema hgdt_jax.shapes '
+    'hgdt_jax.warp'
+  ),
   'hgdt_jax.models': 'jax flax hgdt_jax.models hgdt_jax.shapes hgdt_jax.warp',
   'hgdt_jax.sampling': 'jax hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
   'hgdt_jax.scoring': 'jax input_pipeline hgdt_jax.metrics',
@@ -68,17 +72,17 @@ MAY_IMPORT = {
   ),
   # The configuration, from the registries of those pieces; then what it decides.
   'hgdt_jax.config': (
-    'input_pipeline hgdt_jax.diffusion hgdt_jax.fields hgdt_jax.gans hgdt_jax.guards '
-    'hgdt_jax.metrics hgdt_jax.models hgdt_jax.schema'
+    'input_pipeline hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.fields hgdt_jax.gans '
+    'hgdt_jax.guards hgdt_jax.metrics hgdt_jax.schema'
   ),
   'hgdt_jax.stages': (
-    'jax flax optax hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses hgdt_jax.stages '
-    'hgdt_jax.config hgdt_jax.gans hgdt_jax.rng hgdt_jax.sharding hgdt_jax.state'
+    'jax flax optax hgdt_jax.denoisers hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses '
+    'hgdt_jax.stages hgdt_jax.config hgdt_jax.gans hgdt_jax.rng hgdt_jax.sharding hgdt_jax.state'
   ),
   'hgdt_jax.workdir': 'jax configs hgdt_jax.checkpoint hgdt_jax.config',
   'hgdt_jax.trained': (
-    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.methods '
-    'hgdt_jax.models hgdt_jax.rng '
+    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans '
+    'hgdt_jax.methods hgdt_jax.rng '
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.workdir'
   ),
   'hgdt_jax.programs': (
@@ -193,6 +197,8 @@ def test_every_module_imports(path):
 
 # Which fields are read: a run under a configuration that notes it.
 
+NETWORKS = ('hgdt_jax.models.', 'hgdt_jax.gans.', 'hgdt_jax.denoisers.')
+DEFAULT = base.get_config()
 CHECKS = ('dataclasses', 'copy', 'hgdt_jax.config', 'hgdt_jax.schema')  # their reading is no use
 CHECKED = ('__init__', '__eq__', '__hash__', '__repr__', 'problems', 'misfits')  # nor is theirs
 HANDED_ON = {
@@ -244,7 +250,7 @@ def _paths(cls, path=''):
   for field in dataclasses.fields(cls):
     section = field.type
     if isinstance(section, schema.Chosen):
-      section = section.registry['style'].settings
+      section = section.registry[getattr(DEFAULT, field.name).name].settings
     if dataclasses.is_dataclass(section):
       yield from _paths(section, f'{path}{field.name}.')
     else:
@@ -298,7 +304,7 @@ def _unread(given, workdir, monkeypatch, cls):
     patch.setattr(config, 'Config', watched)
     for section, network in HANDED_ON.items():
       used = lambda name, section=section: read.update([f'{section}.{name}'])
-      by = lambda module: module.startswith(('hgdt_jax.models.', 'hgdt_jax.gans.'))
+      by = lambda module: module.startswith(NETWORKS)
       patch.setattr(
         network, '__getattribute__', _noting(network, network.__dataclass_fields__, used, by)
       )

@@ -5,16 +5,17 @@ the aligner on the denoising loss, its flow on real clips, and the bridge that g
 clips that no GAN drew.
 """
 
-import flax
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from hgdt_jax import rng
 from hgdt_jax.config import Config
+from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.diffusion import training
 from hgdt_jax.losses import temporal
-from hgdt_jax.models.unet3d import Condition
 from hgdt_jax.stages import batches, denoising, networks
 from hgdt_jax.state import Net, TrainState, from_scratch
 
@@ -128,19 +129,17 @@ def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
   mixing = denoising.mixing(cfg, len(video))
 
   def loss_fn(params):
-    sown = {}
+    flows = []
 
     def network(x, t):
-      out, found = nets.denoiser.apply(
-        net.variables(params), x, t, told(x, t), mixing, mutable='intermediates'
-      )
-      sown.update(found)
-      return out
+      found = nets.denoiser.apply(net.variables(params), x, t, told(x, t), mixing)
+      flows.extend(found.flows)
+      return found.output
 
     losses, aux = denoising.loss(cfg, network, video, key)
     loss, found = jnp.mean(losses), {'denoising_loss': jnp.mean(losses)}
-    if sown:
-      flow_loss, consistency = _flow_losses(cfg, sown, video, aux['x0'])
+    if flows:
+      flow_loss, consistency = _flow_losses(cfg, flows, video, aux['x0'])
       loss += cfg.aligner.flow_weight * flow_loss + cfg.aligner.consistency_weight * consistency
       found |= {'flow_loss': flow_loss, 'consistency': consistency}
     return loss, (losses, aux, found)
@@ -157,41 +156,30 @@ def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
   return net.update(grads, tx, decay), metrics
 
 
-def aligner_or_rest(params):
-  """Labels for `optax.multi_transform`: the aligner with the latents' way in, and the rest."""
+def late_or_rest(late: tuple[str, ...], params):
+  """Labels for `optax.multi_transform`: the parameters with such names, see `denoisers.types`."""
 
   def label(path, _):
-    names = [entry.key for entry in path]
-    new = any(name.startswith(('aligner', 'latents_')) for name in names)
-    return 'aligner' if new else 'rest'
+    return 'late' if any(entry.key.startswith(late) for entry in path) else 'rest'
 
   return jax.tree_util.tree_map_with_path(label, params)
 
 
-def _flow_losses(cfg, sown, video, predicted):
+def _flow_losses(cfg, flows, video, predicted):
   """Photometric loss and masked consistency, mean over the aligners, each at its own size.
 
   The flow learns from real clips alone; the prediction is held to it where the real clip is.
   """
   photometric, consistency = [], []
-  for flow, visible, clips in _flows(sown, (video, predicted)):
-    real, guess = (_shrink(clip, flow.shape[2]) for clip in clips)
-    photometric.append(temporal.photometric(real, flow, visible, cfg.aligner.hidden_price))
-    flow = jax.lax.stop_gradient(flow)
-    holds = (temporal.warp_error(real, flow) < 0.1).astype(jnp.float32)
-    consistency.append(temporal.consistency(guess, flow, holds))
+  for flow in flows:
+    in_order = (jnp.flip(c, axis=1) if flow.backward else c for c in (video, predicted))
+    real, guess = (_shrink(clip, flow.field.shape[2]) for clip in in_order)
+    price = cfg.aligner.hidden_price
+    photometric.append(temporal.photometric(real, flow.field, flow.visible, price))
+    field = jax.lax.stop_gradient(flow.field)
+    holds = (temporal.warp_error(real, field) < 0.1).astype(jnp.float32)
+    consistency.append(temporal.consistency(guess, field, holds))
   return sum(photometric) / len(photometric), sum(consistency) / len(consistency)
-
-
-def _flows(sown, clips):
-  """Each aligner's flow, what is visible along it, and the clips in its order of time."""
-  found = flax.traverse_util.flatten_dict(sown)
-  for path, (flow,) in found.items():
-    if path[-1] != 'flow':
-      continue
-    (visible,) = found[(*path[:-1], 'visible')]
-    backward = path[-2] == 'backward'
-    yield flow, visible, [jnp.flip(clip, axis=1) if backward else clip for clip in clips]
 
 
 def _shrink(clip, size):
@@ -206,12 +194,13 @@ def _motion(video):
 
 def _optimisers(cfg):
   stage = cfg.aligner
-  rates = {'aligner': stage.learning_rate, 'rest': stage.denoiser_learning_rate}
+  rates = {'late': stage.learning_rate, 'rest': stage.denoiser_learning_rate}
   parts = {
     name: denoising.optimiser(rate, min(cfg.diffusion.warmup, stage.steps // 10), stage.steps)
     for name, rate in rates.items()
   }
+  labels = functools.partial(late_or_rest, cfg.denoiser.late)
   return {
-    'denoiser': optax.multi_transform(parts, aligner_or_rest),
-    'bridge': parts['aligner'],
+    'denoiser': optax.multi_transform(parts, labels),
+    'bridge': parts['late'],
   }

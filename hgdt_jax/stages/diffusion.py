@@ -6,7 +6,7 @@ import optax
 
 from hgdt_jax import rng
 from hgdt_jax.config import Config
-from hgdt_jax.models.unet3d import Condition
+from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.stages import batches, denoising, networks
 from hgdt_jax.state import Net, TrainState, from_scratch
 
@@ -34,7 +34,7 @@ def make_step(cfg: Config):
 
     def loss_fn(params):
       def network(x, t):
-        return nets.denoiser.apply(net.variables(params), x, t, condition, mixing)
+        return nets.denoiser.apply(net.variables(params), x, t, condition, mixing).output
 
       key = rng.stream(root, 'diffusion/noise', state.step)
       losses, aux = denoising.loss(cfg, network, video, key)

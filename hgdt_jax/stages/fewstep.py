@@ -52,7 +52,8 @@ def make_step(cfg: Config):
 
     def predict(params):
       def network(x, t):
-        return nets.denoiser.apply(before.variables(params), x, t, told(x, t), jnp.ones(b))
+        told_of = told(x, t)
+        return nets.denoiser.apply(before.variables(params), x, t, told_of, jnp.ones(b)).output
 
       clip, _ = denoise_fn(network, denoising.prediction(cfg), schedule)(x_t, t)
       return Draft(clip), before.kept

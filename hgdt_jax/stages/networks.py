@@ -3,21 +3,23 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from hgdt_jax.config import Config
+from hgdt_jax.denoisers import DENOISERS
+from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.gans import GANS
 from hgdt_jax.gans.types import GAN, Clip, Given, Judge
 from hgdt_jax.models.bridge import Bridge
-from hgdt_jax.models.unet3d import Condition, UNet3D
 
 CHANNELS = 3
 
 
 class Networks(NamedTuple):
   gan: GAN
-  denoiser: UNet3D
+  denoiser: nn.Module
   bridge: Bridge
 
 
@@ -26,7 +28,7 @@ def make(cfg: Config) -> Networks:
   latents = {'latent_size': cfg.draft.latent_size}
   return Networks(
     GANS[cfg.draft.name].make(cfg.draft, clip_of(cfg), **common),
-    UNet3D(channels=CHANNELS, **latents, **dataclasses.asdict(cfg.denoiser), **common),
+    DENOISERS[cfg.denoiser.name].make(cfg.denoiser, channels=CHANNELS, **latents, **common),
     Bridge(**latents, **dataclasses.asdict(cfg.bridge), dtype=common['dtype']),
   )
 
@@ -58,9 +60,7 @@ def init_denoiser(cfg: Config, key: jax.Array) -> dict[str, Any]:
   """With the aligner in it, which stages that do not train it leave out of their programs."""
   condition = Condition.plain(jnp.zeros(1, jnp.int32), cfg.data.frames, cfg.draft.latent_size)
   condition = condition.replace(align=jnp.ones(1))
-  denoiser = make(cfg).denoiser
-  variables = denoiser.init(key, _clip(cfg), jnp.zeros(1), condition, jnp.ones(1))
-  return {'params': variables['params']}  # without what the aligner sows
+  return make(cfg).denoiser.init(key, _clip(cfg), jnp.zeros(1), condition, jnp.ones(1))
 
 
 def init_bridge(cfg: Config, key: jax.Array) -> dict[str, Any]:

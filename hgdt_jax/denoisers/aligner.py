@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
+from hgdt_jax.denoisers.types import Flow
 from hgdt_jax.models import layers
 from hgdt_jax.warp import warp
 
@@ -18,19 +19,20 @@ class Aligner(nn.Module):
   second nothing ever reaches the first frame.
   """
 
-  radius: float = 3.0  # the longest flow, in pixels of this map
-  flow: str = 'predicted'
-  direction: str = 'causal'
+  radius: float  # the longest flow, in pixels of this map
+  flow: str
+  direction: str
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, h, active):
-    """Features `[B, T, H, W, C]`; `active` `[B]` switches the aligner off for a row."""
+    """Features `[B, T, H, W, C]`, `active` `[B]`, 0 where it is off -> (features, its flows)."""
     tie = lambda name: Tie(self.radius, self.flow, self.dtype, name=name)
-    out = tie('forward')(h, active)
-    if self.direction == 'both':
-      out = out + jnp.flip(tie('backward')(jnp.flip(h, axis=1), active), axis=1) - h
-    return out
+    out, forward = tie('forward')(h, active)
+    if self.direction == 'causal':
+      return out, (forward,)
+    back, backward = tie('backward')(jnp.flip(h, axis=1), active)
+    return out + jnp.flip(back, axis=1) - h, (forward, backward.replace(backward=True))
 
 
 class Tie(nn.Module):
@@ -39,8 +41,7 @@ class Tie(nn.Module):
   The flow and the occlusion gate `visible` come from the pair (h_{t-1}, h_t): the flow as two
   convolutions predict it, or ('matched') as the mean place in a window of the features before that
   look like those here, a soft argmax of their correlation. `f` ends in zeros, so a fresh aligner
-  changes nothing. Sows `flow` `[B, T-1, H, W, 2]` and `visible` `[B, T-1, H, W, 1]` in
-  'intermediates', for the losses that train them.
+  changes nothing. Gives the features and the `Flow`.
   """
 
   radius: float
@@ -66,8 +67,6 @@ class Tie(nn.Module):
     flow = layers.unfold(flow, frames - 1)
     visible = nn.Conv(1, (3, 3), kernel_init=small, dtype=jnp.float32, name='to_visible')(pair)
     visible = layers.unfold(nn.sigmoid(visible + 1.0), frames - 1)
-    self.sow('intermediates', 'flow', flow)
-    self.sow('intermediates', 'visible', visible)
 
     # What f makes of h_t needs no earlier frame: outside of the scan, all frames at once.
     here = nn.Conv(features // 2, (3, 3), dtype=self.dtype, name='here')
@@ -80,7 +79,7 @@ class Tie(nn.Module):
       out_axes=1,
     )(self.dtype, name='frame')
     _, rest = cell(h[:, 0], h[:, 1:], here, flow, visible, active)
-    return jnp.concatenate([h[:, :1], rest], axis=1)
+    return jnp.concatenate([h[:, :1], rest], axis=1), Flow(flow, visible)
 
   def _matched(self, before, here):
     """Flow `[N, H, W, 2]` of at most `radius` along each axis, and the greatest correlation."""

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hgdt_jax.denoisers.aligner import DIRECTIONS, FLOWS, Aligner
+from hgdt_jax.denoisers.types import Condition
+from hgdt_jax.denoisers.unet3d import UNet3D
 from hgdt_jax.models import layers
-from hgdt_jax.models.aligner import DIRECTIONS, FLOWS, Aligner
-from hgdt_jax.models.unet3d import Condition, UNet3D
 from hgdt_jax.warp import warp
 
 B, T, S, D = 2, 4, 8, 6
@@ -18,8 +19,10 @@ B, T, S, D = 2, 4, 8, 6
 def _network(**fields):
   return UNet3D(
     **{
-      **dict(width=8, multipliers=(1, 2), blocks=1, patch=2, classes=3, latent_size=D),
-      **dict(space_attention=4, time_attention=8),
+      **dict(channels=3, width=8, multipliers=(1, 2), blocks=1, patch=2, remat=False),
+      **dict(classes=3, latent_size=D, space_attention=4, time_attention=8),
+      **dict(convolution='factorised', aligner_radius=3.0),
+      **dict(aligner_flow='predicted', aligner_direction='causal'),
       **fields,
     }
   )
@@ -43,7 +46,7 @@ def denoiser(request):
   x = jax.random.normal(jax.random.key(0), (B, T, S, S, 3))
   t = jnp.array([0.2, 0.7])
   params = jax.jit(network.init)(jax.random.key(1), x, t, _condition(), jnp.ones(B))['params']
-  return jax.jit(lambda p, x, c, m: network.apply({'params': p}, x, t, c, m)), params, x
+  return jax.jit(lambda p, x, c, m: network.apply({'params': p}, x, t, c, m).output), params, x
 
 
 def test_output_is_zero_at_initialisation(denoiser):
@@ -115,7 +118,8 @@ def test_remat_changes_no_value(denoiser):
   values = []
   for remat in (False, True):
     network = _network(convolution=convolution, remat=remat)
-    values.append(jax.jit(network.apply)({'params': params}, x, t, _condition(), jnp.ones(B)))
+    found = jax.jit(network.apply)({'params': params}, x, t, _condition(), jnp.ones(B))
+    values.append(found.output)
   np.testing.assert_allclose(*values, atol=1e-5)
 
 
@@ -127,7 +131,7 @@ def test_a_bfloat16_network_predicts_more_than_bfloat16_resolves(denoiser):
   apply = lambda dtype: jax.jit(_network(convolution=convolution, dtype=dtype).apply)(
     {'params': params}, x, t, _condition(), jnp.ones(B)
   )
-  rough, exact = apply(jnp.bfloat16), apply(jnp.float32)
+  rough, exact = apply(jnp.bfloat16).output, apply(jnp.float32).output
   assert rough.dtype == jnp.float32
   assert jnp.mean(rough == rough.astype(jnp.bfloat16).astype(jnp.float32)) < 0.01
   assert jnp.linalg.norm(rough - exact) < 0.02 * jnp.linalg.norm(exact)
@@ -174,11 +178,11 @@ H = jax.random.normal(jax.random.key(0), (B, T, S, S, 8))
 
 @pytest.fixture(scope='module', params=itertools.product(FLOWS, DIRECTIONS), ids='-'.join)
 def aligner(request):
-  """One of each kind: its direction; (parameters, features, active) -> (out, sown); parameters."""
+  """One of each kind: its direction; (parameters, features, active) -> (out, flows); parameters."""
   flow, direction = request.param
-  module = Aligner(flow=flow, direction=direction)
+  module = Aligner(3.0, flow, direction)
   params = module.init(jax.random.key(1), H, jnp.ones(B))['params']
-  apply = lambda p, h, on: module.apply({'params': p}, h, on, mutable='intermediates')
+  apply = lambda p, h, on: module.apply({'params': p}, h, on)
   return direction, jax.jit(apply), params
 
 
@@ -219,11 +223,11 @@ def test_every_parameter_of_an_aligner_gets_a_gradient(aligner):
 @pytest.mark.parametrize('radius', [0.0, 0.4, 2.5, 3.0])
 def test_no_flow_is_longer_than_the_radius(flow, radius):
   """Along each axis, and weights that are large enough go that far."""
-  module = Aligner(radius=radius, flow=flow)
+  module = Aligner(radius, flow, 'causal')
   params = module.init(jax.random.key(1), H, jnp.ones(B))['params']
   params = jax.tree.map(lambda leaf: 30 * leaf, params)
-  _, sown = module.apply({'params': params}, H, jnp.ones(B), mutable='intermediates')
-  (found,) = sown['intermediates']['forward']['flow']
+  _, (found,) = module.apply({'params': params}, H, jnp.ones(B))
+  found = found.field
   assert found.shape == (B, T - 1, S, S, 2)
   assert 0.9 * radius <= jnp.abs(found).max() <= radius * (1 + 1e-6)
 
@@ -234,12 +238,12 @@ def test_a_matched_flow_finds_a_shift(shift):
   size, features = 16, 32
   before = jnp.sign(jax.random.normal(jax.random.key(4), (1, size, size, features)))
   here = jnp.roll(before, shift, axis=(2, 1))  # (dx, dy)
-  module, h = Aligner(radius=3.0, flow='matched'), jnp.stack([before, here], axis=1)
+  module, h = Aligner(3.0, 'matched', 'causal'), jnp.stack([before, here], axis=1)
   params = module.init(jax.random.key(1), h, jnp.ones(1))['params']
   kernel = params['forward']['match']['kernel']
   params['forward']['match']['kernel'] = 6 * jnp.eye(*kernel.shape)
-  _, sown = module.apply({'params': params}, h, jnp.ones(1), mutable='intermediates')
-  (flow,) = sown['intermediates']['forward']['flow']
+  _, (found,) = module.apply({'params': params}, h, jnp.ones(1))
+  flow = found.field
   inside = (slice(None), slice(3, -3), slice(3, -3))
   want = jnp.broadcast_to(-jnp.array(shift, jnp.float32), flow[:, 0][inside].shape)
   np.testing.assert_allclose(flow[:, 0][inside], want, atol=0.01)

@@ -1,35 +1,55 @@
 """The 3D U-Net denoiser, with the temporal aligner inside it."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Annotated
 
-import flax
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from hgdt_jax import shapes
+from hgdt_jax import fields, shapes
+from hgdt_jax.denoisers.aligner import DIRECTIONS, FLOWS, Aligner
+from hgdt_jax.denoisers.types import Condition, Denoised, Family
 from hgdt_jax.models import layers
-from hgdt_jax.models.aligner import Aligner
+from hgdt_jax.schema import Between, Length, OneOf
 
 
-@flax.struct.dataclass
-class Condition:
-  """What the denoiser is told beside the noisy clip. All leaves have a leading batch axis.
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of the family; `configs/base.py` says what each field means."""
 
-  `align` (0 or 1) switches the aligner on for a row; None leaves it out of the program.
-  `use_latents` (0 or 1) says whether `latents` are given.
-  """
+  name: str
+  width: fields.Width
+  multipliers: Annotated[tuple[Annotated[int, Between(1, 64)], ...], Length(1, 12)]
+  blocks: Annotated[int, Between(1, 64)]
+  patch: fields.Patch
+  convolution: Annotated[str, OneOf(layers.CONVOLUTIONS)]
+  space_attention: fields.Size
+  time_attention: fields.Size
+  aligner_radius: Annotated[float, Between(0, fields.MOST_SIZE)]
+  aligner_flow: Annotated[str, OneOf(FLOWS)]
+  aligner_direction: Annotated[str, OneOf(DIRECTIONS)]
+  remat: bool
 
-  label: jax.Array  # int32 [B], -1: none
-  latents: jax.Array  # [B, T, D], the draft's w
-  use_latents: jax.Array  # [B]
-  align: jax.Array | None  # [B]
+  aligns = True
+  late = ('aligner', 'latents_')
 
-  @classmethod
-  def plain(cls, label: jax.Array, frames: int, latent_size: int):
-    """Label only: no aligner, no latents."""
-    b = label.shape[0]
-    return cls(label, jnp.zeros((b, frames, latent_size)), jnp.zeros(b), None)
+  def misfits(self, size: int, frames: int):
+    smallest = self.patch * 2 ** (len(self.multipliers) - 1)
+    if size % smallest or size // smallest < 2:
+      yield f'multipliers={self.multipliers}: data.size={size} cannot be halved so often'
+    attended = max(self.space_attention, self.time_attention)
+    for level, multiplier in enumerate(self.multipliers):
+      width = self.width * multiplier
+      heads = max(width // layers.Attention.head_size, 1)
+      if size // self.patch // 2**level <= attended and width % heads:
+        yield f'width={self.width}: {heads} heads cannot share {width} features'
+
+
+def make(settings: Settings, **common) -> 'UNet3D':
+  given = dataclasses.asdict(settings)
+  del given['name']
+  return UNet3D(**given, **common)
 
 
 class UNet3D(nn.Module):
@@ -40,25 +60,25 @@ class UNet3D(nn.Module):
   independent frames: the same network is the per-frame baseline, and can be trained on both.
   """
 
-  channels: int = 3
-  width: int = 64
-  multipliers: Sequence[int] = (1, 2, 4)  # one level each, halving the map between levels
-  blocks: int = 1  # a level and direction
-  patch: int = 2  # pixels are space-to-depthed by this
-  convolution: str = 'factorised'
-  space_attention: int = 16  # on maps of this size and below
-  time_attention: int = 16
-  classes: int = 0
-  latent_size: int = 128
-  aligner_radius: float = 3.0
-  aligner_flow: str = 'predicted'
-  aligner_direction: str = 'causal'
-  remat: bool = False
+  channels: int
+  width: int
+  multipliers: Sequence[int]  # one level each, halving the map between levels
+  blocks: int  # a level and direction
+  patch: int  # pixels are space-to-depthed by this
+  convolution: str
+  space_attention: int  # on maps of this size and below
+  time_attention: int
+  classes: int
+  latent_size: int
+  aligner_radius: float
+  aligner_flow: str
+  aligner_direction: str
+  remat: bool
   dtype: jnp.dtype = jnp.float32
 
   @nn.compact
   def __call__(self, x, t, condition: Condition, time_mixing):
-    """Clip `[B, T, H, W, C]`, t `[B]`, mixing `[B]` of 0 or 1 -> float32, the shape of the clip."""
+    """Clip `[B, T, H, W, C]`, t `[B]`, mixing `[B]` of 0 or 1 -> `Denoised`."""
     shapes.check('x: b t h w c, t: b, m: b', x=x, t=t, m=time_mixing)
     embedding = self._embed(t, condition)
     settings = dict(
@@ -76,13 +96,14 @@ class UNet3D(nn.Module):
       if condition.align is None:
         return h
       kind = (self.aligner_radius, self.aligner_flow, self.aligner_direction)
-      aligner = Aligner(*kind, self.dtype, name=name)
-      return aligner(h, condition.align)
+      h, found = Aligner(*kind, self.dtype, name=name)(h, condition.align)
+      flows.extend(found)
+      return h
 
     frames = x.shape[1]
     h = layers.space_to_depth(layers.fold(x.astype(self.dtype)), self.patch)
     h = layers.unfold(nn.Conv(self.width, (3, 3), dtype=self.dtype, name='stem')(h), frames)
-    stem, skips = h, []
+    stem, skips, flows = h, [], []
     levels = range(len(self.multipliers))
     for level in levels:
       if level > 0:
@@ -113,7 +134,7 @@ class UNet3D(nn.Module):
     features = self.channels * self.patch**2
     # In float32: what is left to remove at a low noise level is less than bfloat16 resolves.
     h = nn.Conv(features, (3, 3), kernel_init=layers.zeros, dtype=jnp.float32, name='out')(h)
-    return layers.unfold(layers.depth_to_space(h, self.patch), frames)
+    return Denoised(layers.unfold(layers.depth_to_space(h, self.patch), frames), tuple(flows))
 
   def _embed(self, t, condition):
     """What modulates every block, per frame: `[B, T, E]`."""
@@ -174,3 +195,8 @@ class Block(nn.Module):
       x = jnp.concatenate(taps, axis=-1)
     x = nn.Conv(self.width, (3, 3), dtype=self.dtype, name=name, **kwargs)(layers.fold(x))
     return layers.unfold(x, frames)
+
+
+FAMILY = Family(
+  '3D U-Net: space and time factorised, the aligner between its levels', Settings, make
+)
