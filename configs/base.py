@@ -9,6 +9,7 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """64x64, 16 frames, one accelerator."""
   config = ml_collections.ConfigDict()
+  config.plugins = ()  # modules to import first, which register what you add: docs/extending.md
   config.seed = 0
   # Those that run, in this order; 'fewstep', after them, trains the refiner to take long steps.
   config.stages = ('gan', 'diffusion', 'aligner', 'joint')

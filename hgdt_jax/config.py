@@ -5,39 +5,23 @@ are those of the modules that act on them.
 """
 
 import dataclasses
-from typing import Annotated
+import importlib
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from hgdt_jax import fields, guards
+from hgdt_jax import fields, guards, schema
 from hgdt_jax.denoisers import DENOISERS
-from hgdt_jax.diffusion import noise, parameterization, samplers, schedules, spacing, training
-from hgdt_jax.gans import GANS, augment
+from hgdt_jax.diffusion import samplers, spacing
+from hgdt_jax.gans import GANS
 from hgdt_jax.metrics import drift, random_features, table
-from hgdt_jax.schema import Between, Chosen, Inside, Length, OneOf, build
+from hgdt_jax.schema import Between, Chosen, Inside, Length, OneOf
+from hgdt_jax.stages import STAGES, aligner, diffusion, fewstep, gan, joint
+from hgdt_jax.stages.types import JUDGES
 from input_pipeline import SOURCES
 from input_pipeline.sampling import SHORT
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
-__all__ = ['AUTO', 'LEAST_SCORED', 'STAGES', 'Config', 'as_dict', 'build']
-
-JUDGES = 'judges'  # in place of their names, which the family of the draft knows
-# Every stage, in its order, and the networks it takes over: from the last of these stages that runs
-# before it. Those of _MAY_BEGIN begin from scratch where none does.
-STARTS_FROM = {
-  'gan': {},
-  'diffusion': {},
-  'aligner': {'generator': ('gan',), 'denoiser': ('diffusion',)},
-  'joint': {
-    'generator': ('gan',),
-    JUDGES: ('gan',),
-    'denoiser': ('diffusion', 'aligner'),
-    'bridge': ('aligner',),
-  },
-  'fewstep': {'denoiser': ('diffusion', 'aligner', 'joint'), 'bridge': ('aligner', 'joint')},
-}
-_MAY_BEGIN = (('aligner', 'generator'), ('aligner', 'denoiser'))
-STAGES = tuple(STARTS_FROM)
-LATENTS = ('none', 'clean', 'noised')  # what the bridge reads, if there is one
 LEAST_SCORED = 4  # clips, for recall among three neighbours
 AUTO = 'auto'  # hybrid.tau that a two-sample test is to choose
 _LEAST_FRAMES, _LEAST_SIZE, _ = random_features.SMALLEST  # of clips that can be scored
@@ -98,66 +82,6 @@ class Bridge:
 
 
 @dataclasses.dataclass(frozen=True)
-class Gan:
-  steps: fields.Steps
-  learning_rate: fields.Rate
-  augment: Annotated[str, OneOf(augment.MODES)]
-  augment_probability: fields.Share
-  augment_target: fields.Share
-  noise: fields.Share
-  ema_decay: fields.Decay
-
-
-@dataclasses.dataclass(frozen=True)
-class Diffusion:
-  steps: fields.Steps
-  learning_rate: fields.Rate
-  warmup: Annotated[int, Between(0, 10**8)]
-  ema_decay: fields.Decay
-  schedule: Annotated[str, OneOf(schedules.SCHEDULES)]
-  prediction: Annotated[str, OneOf(parameterization.KINDS)]
-  weight: Annotated[str, OneOf(training.WEIGHTS)]
-  times: Annotated[str, OneOf(training.TIMES)]
-  low_noise_share: fields.Share
-  noise: Annotated[str, OneOf(noise.KINDS)]
-  frames_share: fields.Share
-  label_dropout: fields.Share
-
-
-@dataclasses.dataclass(frozen=True)
-class AlignerStage:
-  steps: fields.Steps
-  learning_rate: fields.Rate
-  denoiser_learning_rate: fields.RateOrNone
-  latents: Annotated[str, OneOf(LATENTS)]
-  latent_dropout: fields.Share
-  flow_weight: fields.Weight
-  hidden_price: fields.Weight
-  consistency_weight: fields.Weight
-  bridge_weight: fields.Weight
-
-
-@dataclasses.dataclass(frozen=True)
-class Joint:
-  steps: fields.Steps
-  learning_rate: fields.Rate
-  critic_learning_rate: fields.Rate
-  denoiser_learning_rate: fields.RateOrNone
-  clean_share: fields.Share
-  refiner_rows: Annotated[int, Between(0, 2**16)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Fewstep:
-  steps: fields.Steps
-  learning_rate: fields.Rate
-  critic_learning_rate: fields.Rate
-  walk: fields.Evaluations
-  denoising_weight: fields.Weight
-  ema_decay: fields.Decay
-
-
-@dataclasses.dataclass(frozen=True)
 class Guard:
   action: Annotated[str, OneOf(guards.ACTIONS)]
   patience: fields.Steps
@@ -194,6 +118,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
+  plugins: tuple[str, ...]
   seed: Annotated[int, Between(0, 2**32 - 1)]  # what the order of clips is drawn with
   stages: tuple[Annotated[str, OneOf(STAGES)], ...]
   dtype: Annotated[str, OneOf(('float32', 'bfloat16'))]  # float16 would need its losses scaled
@@ -204,11 +129,11 @@ class Config:
   draft: Chosen(GANS)
   denoiser: Chosen(DENOISERS)
   bridge: Bridge
-  gan: Gan
-  diffusion: Diffusion
-  aligner: AlignerStage
-  joint: Joint
-  fewstep: Fewstep
+  gan: gan.Settings
+  diffusion: diffusion.Settings
+  aligner: aligner.Settings
+  joint: joint.Settings
+  fewstep: fewstep.Settings
   guard: Guard
   hybrid: Hybrid
   evaluation: Evaluation
@@ -236,49 +161,47 @@ class Config:
 
   def starts_from(self, stage: str) -> dict[str, str]:
     """The networks that a stage takes over, and the stage that each comes from."""
-    before = self.stages[: self.stages.index(stage)]
     found = {}
-    for network, lenders in self._taken(stage):
-      if running := [lender for lender in lenders if lender in before]:
+    for network in self._there(STAGES[stage].takes):
+      if lender := self._trained_before(stage, network):
         names = self.draft.judges if network == JUDGES else (network,)
-        found |= dict.fromkeys(names, running[-1])
+        found |= dict.fromkeys(names, lender)
     return found
 
-  def _taken(self, stage):
-    """(network, its lenders) of what a stage takes over; no bridge where none is trained."""
-    every = STARTS_FROM[stage].items()
-    return [one for one in every if one[0] != 'bridge' or self.bridges]
+  def _there(self, networks):
+    """Of the names of networks; no bridge where none is trained."""
+    return [name for name in networks if name != 'bridge' or self.bridges]
+
+  def _trained_before(self, stage, network):
+    """The last stage before this one that trains the network; None where none does."""
+    before = self.stages[: self.stages.index(stage)]
+    return next((one for one in reversed(before) if network in STAGES[one].trains), None)
 
   def _stage_problems(self):
-    in_order = [s for s in STAGES if s in self.stages]
-    if not self.stages or list(self.stages) != in_order:
-      yield f'stages={self.stages}: want some of {STAGES}, in that order'
+    if not self.stages or len(set(self.stages)) < len(self.stages):
+      yield f'stages={self.stages}: want some of {", ".join(STAGES)}, each once'
       return
-    for stage in self.stages:
-      found = self.starts_from(stage)
-      for network, lenders in self._taken(stage):
-        begins = (stage, network) in _MAY_BEGIN or network == JUDGES  # these come with generators
-        if network not in found and not begins:
-          yield f'stages={self.stages}: {stage} starts from {" or ".join(lenders)}; add it'
-    if 'fewstep' in self.stages and self.draft.name != 'style':
-      yield f'stages: fewstep plays with the critics of draft.name=style, not {self.draft.name}'
-    if self.bridges and not self.draft.latent_size:
-      yield (
-        f'aligner.latents={self.aligner.latents!r}: drafts of draft.name={self.draft.name!r} have '
-        "none; choose 'none'"
-      )
-    if self.bridges and 'gan' not in self.stages:
-      yield (
-        f'aligner.latents={self.aligner.latents!r}: the bridge learns from the drafts of stage '
-        "gan; add it to stages, or choose 'none'"
-      )
-    if self.aligns and not self.denoiser.aligns:
-      yield f'stages: denoiser.name={self.denoiser.name} has no aligner for stage aligner to train'
-    if self.aligns and 'diffusion' not in self.stages and not self.aligner.denoiser_learning_rate:
-      yield (
-        'aligner.denoiser_learning_rate=0: no stage before aligner trains the denoiser; add '
-        'diffusion to stages or give a rate'
-      )
+    for name in self.stages:
+      stage = STAGES[name]
+      if not hasattr(self, name):
+        yield f'{name}: missing; stage {name} has its settings there'
+        return
+      for network in self._there(stage.takes):
+        if network not in stage.begins and not self._trained_before(name, network):
+          others = [one for one in STAGES if one != name and network in STAGES[one].trains]
+          yield (
+            f'stages={self.stages}: {name} takes the {network} over; put {" or ".join(others)} '
+            'before it'
+          )
+      for network in self._there(stage.trains):
+        lender = self._trained_before(name, network)
+        if lender and network not in stage.takes:
+          yield (
+            f'stages={self.stages}: {name} begins the {network} anew, which {lender} has trained '
+            f'before it; put {name} first'
+          )
+    for name in self.stages:
+      yield from STAGES[name].problems(self)
 
   def _size_problems(self):
     size = self.data.size
@@ -286,6 +209,32 @@ class Config:
     if size // self.bridge.patch < 4:
       yield f'bridge.patch={self.bridge.patch}: data.size={size} leaves maps under 4x4'
     yield from (f'denoiser.{problem}' for problem in self.denoiser.misfits(size, self.data.frames))
+
+
+def build(
+  cls: type[Config], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> Config:
+  """`schema.build`, after the modules of `plugins` are imported: what they register is known.
+
+  Raises:
+    ValueError: as there; or a plugin cannot be imported.
+  """
+  plugins = given.get('plugins', ())
+  for i, name in enumerate(plugins if isinstance(plugins, (list, tuple)) else ()):
+    if isinstance(name, str):
+      _import(name, f'config.plugins[{i}]={name!r}')
+  known = {field.name for field in dataclasses.fields(cls)}
+  more = {n: s.settings for n, s in STAGES.items() if n not in known and n in given}
+  if more:  # sections of stages that plugins registered
+    cls = dataclasses.make_dataclass(cls.__name__, more.items(), bases=(cls,), frozen=True)
+  return schema.build(cls, given, defaults=defaults)
+
+
+def _import(name, path):
+  try:
+    importlib.import_module(name)
+  except (ImportError, ValueError) as error:
+    raise ValueError(f'{path}: {error}; want the name of a module on PYTHONPATH') from error
 
 
 def as_dict(config: Config) -> dict:

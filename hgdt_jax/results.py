@@ -14,6 +14,7 @@ from hgdt_jax.config import AUTO
 from hgdt_jax.metrics import kernel, measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
+from hgdt_jax.stages import STAGES
 from hgdt_jax.trained import Known, Trained
 
 SHOWN = 16  # clips of each method that are written as files
@@ -24,14 +25,6 @@ _SETS = (
   'motion_ratio',
 )
 _CURVES = ('frechet_random_conv3d', 'motion_ratio')
-_TRAINED_BY = {  # the method that draws with what a stage trains
-  'gan': 'gan',
-  'diffusion': 'diffusion',
-  'aligner': 'hybrid',
-  'joint': 'hybrid',
-  'fewstep': 'hybrid_fewstep',
-}
-_TRAIN_DRAFTS = ('gan', 'joint')  # stages
 _TRUE_FLOW = 'warping_error_true_flow'
 
 
@@ -89,13 +82,13 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   are that table's, where no later stage trains the same. By every process, as `evaluate`. None of
   what cannot be drawn yet, such as a hybrid without a GAN.
   """
-  cfg, method = trained.cfg, _TRAINED_BY[stage]
+  cfg, method = trained.cfg, STAGES[stage].shows
   if method not in trained.methods:
     return {}
   video, _ = _draw(trained, method, held_out, _table_steps(trained, method), cfg.hybrid.tau)
   found = _scores(held_out['video'], video, _CURVES)
   values = {name: one.value for name, one in found.items()}
-  if stage in _TRAIN_DRAFTS and cfg.hybrid.tau != AUTO:
+  if 'generator' in STAGES[stage].trains and cfg.hybrid.tau != AUTO:
     (test,) = truncation(trained, held_out, [cfg.hybrid.tau], [method])
     values['two_sample_statistic'] = test['statistic']
   if ways.METHODS[method].refined:

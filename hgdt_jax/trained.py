@@ -313,7 +313,8 @@ class Trained:
     """The last stage that trained a network, of those a method draws from; None where none did."""
     if network == 'bridge' and not self.cfg.bridges:
       return None
-    lenders = [s for s in way.draws_from if s in self.weights and network in STAGES[s].TRAINS]
+    stages = (s for s in self.cfg.stages if s in way.draws_from and s in self.weights)
+    lenders = [s for s in stages if network in STAGES[s].trains]
     return lenders[-1] if lenders else None
 
   def _lacks(self, way):
@@ -543,7 +544,7 @@ def _say_what_is_not_done(found, workdir, method):
   for stage in way.draws_from:
     if stage not in found.cfg.stages or stage in found.weights:
       continue
-    trains = [network for network in way.networks if network in STAGES[stage].TRAINS]
+    trains = [network for network in way.networks if network in STAGES[stage].trains]
     lenders = [found._lender(network, way) for network in trains]
     at = f'{workdirs.last_step(workdir, stage)} of {getattr(found.cfg, stage).steps}'
     if None in lenders or stage in way.needs:

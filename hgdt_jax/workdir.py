@@ -10,6 +10,7 @@ import jax
 
 from configs import base
 from hgdt_jax import checkpoint, config
+from hgdt_jax.stages import STAGES
 
 CONFIG_FILE = 'config.json'
 # 1 is that of hgdt_jax 0.1, whose checkpoints say neither what they are of nor that they are whole.
@@ -18,13 +19,13 @@ CONFIG_FILE = 'config.json'
 FORMAT = 4
 
 # A resumed run may ask for more or other of these; all else decides what is trained.
-_MAY_CHANGE = (
-  *('config.log_every', 'config.stages', 'config.mesh', 'config.checkpoint', 'config.evaluation'),
+_MAY_CHANGE = {
+  *('config.plugins', 'config.log_every', 'config.stages', 'config.mesh'),
+  *('config.checkpoint', 'config.evaluation'),
   'config.guard',
   *('config.data.path', 'config.data.workers', 'config.data.fps'),
   *('config.hybrid.steps', 'config.hybrid.sampler', 'config.hybrid.spacing'),
-  *(f'config.{stage}.steps' for stage in config.STAGES),
-)
+}
 
 
 def read_config(workdir: pathlib.Path) -> config.Config:
@@ -128,7 +129,7 @@ def refuse_stale(cfg: config.Config, workdir: pathlib.Path) -> None:
       continue
     lenders = set(cfg.starts_from(stage).values())
     if lenders != started_from.keys():
-      named = lambda stages: ', '.join(s for s in config.STAGES if s in stages) or 'none'
+      named = lambda stages: ', '.join(s for s in STAGES if s in stages) or 'none'
       raise ValueError(
         f'stage {stage} in {workdir} started from the stages {named(started_from)}, and would now '
         f'from {named(lenders)}: remove {checkpoint.folder(workdir, stage)} to train it anew, or '
@@ -185,7 +186,9 @@ def _version_of(content):
 
 def _refuse_other(old, new, path):
   for name, was, now in _differences(old, new, 'config'):
-    if name not in _MAY_CHANGE and name.rsplit('.', 1)[0] not in _MAY_CHANGE:
+    section, _, field = name.rpartition('.')
+    is_length = field == 'steps' and section.removeprefix('config.') in STAGES
+    if not (is_length or {name, section} & _MAY_CHANGE):
       raise ValueError(
         f'{name} is {now!r}, but {path} was trained with {was!r}; '
         'set it back to go on, or choose another --workdir'

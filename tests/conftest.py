@@ -58,7 +58,7 @@ def _smallest():
   given['draft']['critic'] |= dict(width=8, max_width=8, frame_patch=4, clip_patch=4)
   for stage in config.STAGES:
     given[stage]['steps'] = 2
-  given['stages'] = config.STAGES
+  given['stages'] = tuple(config.STAGES)
   given['fewstep']['walk'] = 2
   given['diffusion']['steps'] = 6  # the first layers move only after the last
   given['log_every'] = 1

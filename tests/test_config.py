@@ -56,7 +56,7 @@ def test_the_probe_is_refused_for_clips_that_it_cannot_read(tiny_dict):
     ('denoiser.aligner_flow', 'raft', "config.denoiser.aligner_flow='raft': want one of predicted"),
     ('denoiser.aligner_direction', 'back', 'want one of causal, both'),
     ('aligner.latents', 'clear', "config.aligner.latents='clear': want one of none, clean, noised"),
-    ('stages', ('diffusion', 'gan'), 'in that order'),
+    ('stages', ('gan', 'joint', 'diffusion'), 'joint takes the denoiser over; put diffusion or'),
     ('evaluation.taus', (0.5, 1.5), 'config.evaluation.taus'),
     ('dtype', 'float16', "config.dtype='float16'"),
     ('hybrid.tau', 'foo', 'config.hybrid.tau=foo: must lie between'),
@@ -106,12 +106,19 @@ def _with_stages(tiny_dict, stages, latents, rate):
 @pytest.mark.parametrize(
   ('stages', 'latents', 'says'),
   [
-    ('', 'none', r'want some of .*, in that order'),
-    ('gan gan', 'none', 'in that order'),
-    ('joint', 'none', 'joint starts from gan; add it'),
-    ('diffusion joint', 'none', 'joint starts from gan; add it'),
-    ('gan joint', 'none', 'joint starts from diffusion or aligner; add it'),
-    ('gan fewstep', 'none', 'fewstep starts from diffusion or aligner or joint; add it'),
+    ('', 'none', r'want some of gan, diffusion, .*, each once'),
+    ('gan gan', 'none', 'each once'),
+    ('joint', 'none', 'joint takes the generator over; put gan before it'),
+    ('diffusion joint', 'none', 'joint takes the generator over; put gan before it'),
+    ('joint gan diffusion', 'none', 'joint takes the generator over; put gan before it'),
+    ('gan joint', 'none', 'joint takes the denoiser over; put diffusion or aligner or fewstep b'),
+    ('gan fewstep', 'none', 'fewstep takes the denoiser over; put diffusion or aligner or joint'),
+    (
+      'gan diffusion joint aligner',
+      'clean',
+      'joint takes the bridge over; put aligner or fewstep before',
+    ),
+    ('diffusion aligner gan', 'clean', "latents='clean': the bridge learns from the drafts"),
     ('diffusion aligner', 'clean', "latents='clean': the bridge learns from the drafts"),
     ('diffusion aligner', 'noised', "latents='noised': the bridge learns from the drafts"),
     ('gan aligner', 'clean', 'denoiser_learning_rate=0: no stage before aligner trains the'),
@@ -122,6 +129,18 @@ def test_stages_that_have_nothing_to_start_from_are_refused(tiny_dict, stages, l
   with pytest.raises(ValueError, match=rf'^config\.(stages|aligner\.).*{says}') as caught:
     _with_stages(tiny_dict, stages, latents, 0.0)
   assert '\n' not in str(caught.value)
+
+
+def test_a_stage_that_would_throw_away_what_another_trained_is_refused(tiny_dict):
+  with pytest.raises(ValueError, match='diffusion begins the denoiser anew, which aligner has'):
+    _with_stages(tiny_dict, 'aligner diffusion', 'none', 1e-3)
+
+
+def test_a_plugin_that_cannot_be_imported_is_named(tiny_dict):
+  with pytest.raises(
+    ValueError, match=r"config\.plugins\[0\]='no_such': No module named 'no_such'; "
+  ):
+    _build(tiny_dict, 'plugins', ('no_such',))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +159,8 @@ def test_stages_that_have_nothing_to_start_from_are_refused(tiny_dict, stages, l
     ),
     ('diffusion fewstep', 'clean', 0.0, 'denoiser: diffusion'),
     ('gan diffusion aligner joint fewstep', 'clean', 0.0, 'denoiser: joint, bridge: joint'),
+    ('diffusion gan aligner', 'clean', 0.0, 'generator: gan, denoiser: diffusion'),
+    ('gan diffusion joint aligner', 'none', 0.0, 'generator: joint, denoiser: joint'),
   ],
 )
 def test_the_last_stage_starts_from_the_last_that_trained_each_network(

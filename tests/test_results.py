@@ -45,7 +45,8 @@ def untrained(cfg, mesh, stages=('gan', 'diffusion')):
   for name in ('generator', 'denoiser', 'bridge'):  # nothing is compiled
     init = functools.partial(getattr(networks, f'init_{name}'), cfg)
     made[name] = jax.tree.map(random, jax.eval_shape(init, jax.random.key(0)))
-  weights = {s: {name: Net.of(made[name]) for name in STAGES[s].TRAINS} for s in stages}
+  drawn_with = lambda stage: [name for name in STAGES[stage].trains if name in made]
+  weights = {s: {name: Net.of(made[name]) for name in drawn_with(s)} for s in stages}
   return trained.Trained(cfg, weights, mesh)
 
 

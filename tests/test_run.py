@@ -13,6 +13,7 @@ from hgdt_jax import checkpoint, config, guards, results, run, sharding, trained
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.stages import STAGES
+from hgdt_jax.stages.types import JUDGES
 from input_pipeline import Batches
 
 
@@ -82,8 +83,9 @@ def model(finished, one_device):
 def weights(finished, model, one_device):
   """What each stage of the finished run hands on."""
   with one_device() as mesh:
+    drawn_with = lambda stage: [name for name in STAGES[stage].trains if name != JUDGES]
     return {
-      stage: trained.stage_weights(finished, model.cfg, stage, mesh, STAGES[stage].TRAINS)
+      stage: trained.stage_weights(finished, model.cfg, stage, mesh, drawn_with(stage))
       for stage in model.cfg.stages
     }
 

@@ -129,7 +129,8 @@ def test_a_stage_that_would_start_from_other_stages_is_refused(finished, smalles
   )
   with pytest.raises(ValueError, match=message):
     workdir.refuse_stale(cfg, finished)
-  for stages in (config.STAGES, config.STAGES[:2], config.STAGES[:4]):
+  every = tuple(config.STAGES)
+  for stages in (every, every[:2], every[:4]):
     workdir.refuse_stale(config.build(config.Config, smallest() | {'stages': stages}), finished)
 
 

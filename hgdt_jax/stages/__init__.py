@@ -1,16 +1,11 @@
-"""What each stage trains: `init`, `make_step`, and `TRAINS`, nothing else.
-
-`init(cfg, key) -> TrainState`; `make_step(cfg) -> step(state, batch, root_key) -> (state,
-metrics)`, pure and not yet compiled; `TRAINS` names the networks that samples are drawn with from
-then on. Which networks a stage takes over, `config.STARTS_FROM` says.
-"""
+"""What can be trained, a stage each, by name."""
 
 from hgdt_jax.stages import aligner, diffusion, fewstep, gan, joint
 
 STAGES = {
-  'gan': gan,
-  'diffusion': diffusion,
-  'aligner': aligner,
-  'joint': joint,
-  'fewstep': fewstep,
+  'gan': gan.STAGE,
+  'diffusion': diffusion.STAGE,
+  'aligner': aligner.STAGE,
+  'joint': joint.STAGE,
+  'fewstep': fewstep.STAGE,
 }

@@ -6,14 +6,13 @@ import jax
 import optax
 
 from hgdt_jax import rng
-from hgdt_jax.config import Config
 from hgdt_jax.gans import game
 from hgdt_jax.gans.types import GAN, Given
 from hgdt_jax.stages import networks
 from hgdt_jax.state import Net
 
 
-def init(cfg: Config, txs: Mapping, key: jax.Array) -> dict[str, Net]:
+def init(cfg, txs: Mapping, key: jax.Array) -> dict[str, Net]:
   """The generator and its judges."""
   generator = networks.init_generator(cfg, rng.stream(key, 'generator'))
   nets = {'generator': Net.create(generator, txs['generator'])}
@@ -24,7 +23,7 @@ def init(cfg: Config, txs: Mapping, key: jax.Array) -> dict[str, Net]:
   return nets
 
 
-def augmentation(cfg: Config) -> game.Augmentation | None:
+def augmentation(cfg) -> game.Augmentation | None:
   """Of what judges see; none where `gan.augment` says so."""
   if cfg.gan.augment == 'none':
     return None

@@ -5,24 +5,42 @@ the aligner on the denoising loss, its flow on real clips, and the bridge that g
 clips that no GAN drew.
 """
 
+import dataclasses
 import functools
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from hgdt_jax import rng
-from hgdt_jax.config import Config
+from hgdt_jax import fields, rng
 from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.diffusion import training
 from hgdt_jax.losses import temporal
+from hgdt_jax.schema import OneOf
 from hgdt_jax.stages import batches, denoising, networks
+from hgdt_jax.stages.types import Stage
 from hgdt_jax.state import Net, TrainState, from_scratch
 
-TRAINS = ('denoiser', 'bridge')
+LATENTS = ('none', 'clean', 'noised')  # what the bridge reads, if there is one
 
 
-def init(cfg: Config, key: jax.Array) -> TrainState:
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of the stage; `configs/base.py` says what each field means."""
+
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  denoiser_learning_rate: fields.RateOrNone
+  latents: Annotated[str, OneOf(LATENTS)]
+  latent_dropout: fields.Share
+  flow_weight: fields.Weight
+  hidden_price: fields.Weight
+  consistency_weight: fields.Weight
+  bridge_weight: fields.Weight
+
+
+def init(cfg, key: jax.Array) -> TrainState:
   txs = _optimisers(cfg)
   denoiser = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
   generator = networks.init_generator(cfg, rng.stream(key, 'generator'))
@@ -33,7 +51,7 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   return TrainState.create(**nets)
 
 
-def make_step(cfg: Config):
+def make_step(cfg):
   nets, txs = networks.make(cfg), _optimisers(cfg)
 
   def step(state, batch, root):
@@ -204,3 +222,36 @@ def _optimisers(cfg):
     'denoiser': optax.multi_transform(parts, labels),
     'bridge': parts['late'],
   }
+
+
+def _problems(cfg):
+  if not cfg.denoiser.aligns:
+    yield f'stages: denoiser.name={cfg.denoiser.name} has no aligner for stage aligner to train'
+  if cfg.bridges and not cfg.draft.latent_size:
+    yield (
+      f'aligner.latents={cfg.aligner.latents!r}: drafts of draft.name={cfg.draft.name!r} have '
+      "none; choose 'none'"
+    )
+  if cfg.bridges and 'generator' not in cfg.starts_from('aligner'):
+    yield (
+      f'aligner.latents={cfg.aligner.latents!r}: the bridge learns from the drafts of stage '
+      "gan; put it before aligner in stages, or choose 'none'"
+    )
+  if 'denoiser' not in cfg.starts_from('aligner') and not cfg.aligner.denoiser_learning_rate:
+    yield (
+      'aligner.denoiser_learning_rate=0: no stage before aligner trains the denoiser; add '
+      'diffusion to stages or give a rate'
+    )
+
+
+STAGE = Stage(
+  'ties each frame to the one before it, and the denoiser to the latents of drafts',
+  Settings,
+  init,
+  make_step,
+  trains=('denoiser', 'bridge'),
+  takes=('generator', 'denoiser'),
+  begins=('generator', 'denoiser'),
+  shows='hybrid',
+  problems=_problems,
+)

@@ -3,15 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from hgdt_jax.config import Config
-
 
 def clips(batch) -> jax.Array:
   """uint8 `[B, T, H, W, C]` -> float32 in [-1, 1]; the only place where clips are normalised."""
   return batch['video'].astype(jnp.float32) / 127.5 - 1.0
 
 
-def labels(cfg: Config, batch) -> jax.Array:
+def labels(cfg, batch) -> jax.Array:
   """int32 `[B]`; -1 for all where the model is unconditional."""
   return batch['label'] if cfg.data.classes else jnp.full_like(batch['label'], -1)
 

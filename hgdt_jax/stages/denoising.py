@@ -4,24 +4,23 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from hgdt_jax.config import Config
 from hgdt_jax.diffusion import noise, parameterization, schedules, training
 
 
-def schedule(cfg: Config) -> schedules.Schedule:
+def schedule(cfg) -> schedules.Schedule:
   options = {'resolution': cfg.data.size} if cfg.diffusion.schedule == 'shifted_cosine' else {}
   return schedules.make(cfg.diffusion.schedule, **options)
 
 
-def prediction(cfg: Config) -> parameterization.Parameterization:
+def prediction(cfg) -> parameterization.Parameterization:
   return parameterization.Parameterization(cfg.diffusion.prediction)
 
 
-def frame_noise(cfg: Config) -> noise.Noise:
+def frame_noise(cfg) -> noise.Noise:
   return noise.Noise(cfg.diffusion.noise)
 
 
-def mixing(cfg: Config, batch: int) -> jax.Array:
+def mixing(cfg, batch: int) -> jax.Array:
   """`[B]`, whether frames see each other.
 
   The first rows are trained as independent frames (Video Diffusion Models 2022, 4.1).
@@ -29,13 +28,13 @@ def mixing(cfg: Config, batch: int) -> jax.Array:
   return (jnp.arange(batch) >= round(cfg.diffusion.frames_share * batch)).astype(jnp.float32)
 
 
-def times(cfg: Config) -> training.TimeDistribution:
+def times(cfg) -> training.TimeDistribution:
   return training.TimeDistribution(
     cfg.diffusion.times, tau=cfg.hybrid.tau, share=cfg.diffusion.low_noise_share
   )
 
 
-def loss(cfg: Config, network, video: jax.Array, key: jax.Array):
+def loss(cfg, network, video: jax.Array, key: jax.Array):
   """`diffusion_loss` as the configuration has it: ([B] losses, aux)."""
   return training.diffusion_loss(
     network,

@@ -1,24 +1,45 @@
 """Stage `diffusion`: the 3D U-Net, on clips and on independent frames at once."""
 
+import dataclasses
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from hgdt_jax import rng
-from hgdt_jax.config import Config
+from hgdt_jax import fields, rng
 from hgdt_jax.denoisers.types import Condition
+from hgdt_jax.diffusion import noise, parameterization, schedules, training
+from hgdt_jax.schema import Between, OneOf
 from hgdt_jax.stages import batches, denoising, networks
+from hgdt_jax.stages.types import Stage
 from hgdt_jax.state import Net, TrainState, from_scratch
 
-TRAINS = ('denoiser',)
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of the stage; `configs/base.py` says what each field means."""
+
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  warmup: Annotated[int, Between(0, 10**8)]
+  ema_decay: fields.Decay
+  schedule: Annotated[str, OneOf(schedules.SCHEDULES)]
+  prediction: Annotated[str, OneOf(parameterization.KINDS)]
+  weight: Annotated[str, OneOf(training.WEIGHTS)]
+  times: Annotated[str, OneOf(training.TIMES)]
+  low_noise_share: fields.Share
+  noise: Annotated[str, OneOf(noise.KINDS)]
+  frames_share: fields.Share
+  label_dropout: fields.Share
 
 
-def init(cfg: Config, key: jax.Array) -> TrainState:
+def init(cfg, key: jax.Array) -> TrainState:
   params = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
   return TrainState.create(denoiser=Net.create(params, _optimiser(cfg)))
 
 
-def make_step(cfg: Config):
+def make_step(cfg):
   nets, tx = networks.make(cfg), _optimiser(cfg)
 
   def step(state, batch, root):
@@ -56,3 +77,13 @@ def make_step(cfg: Config):
 def _optimiser(cfg):
   stage = cfg.diffusion
   return denoising.optimiser(stage.learning_rate, stage.warmup, stage.steps)
+
+
+STAGE = Stage(
+  'the denoiser, on clips and on frames alone',
+  Settings,
+  init,
+  make_step,
+  trains=('denoiser',),
+  shows='diffusion',
+)

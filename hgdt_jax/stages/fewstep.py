@@ -6,21 +6,33 @@ x_t, against the same step with the real clip in it (denoising diffusion GAN, Xi
 Steps are those of walks from tau with 1 to `fewstep.walk` steps, so one network serves them all.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
-from hgdt_jax import rng
-from hgdt_jax.config import Config
+from hgdt_jax import fields, rng
 from hgdt_jax.diffusion.parameterization import denoise_fn
 from hgdt_jax.gans import game, style
 from hgdt_jax.gans.types import Draft
 from hgdt_jax.stages import aligner, batches, denoising, networks
+from hgdt_jax.stages.types import Stage
 from hgdt_jax.state import Net, TrainState
 
-TRAINS = ('denoiser', 'bridge')
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of the stage; `configs/base.py` says what each field means."""
+
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  critic_learning_rate: fields.Rate
+  walk: fields.Evaluations
+  denoising_weight: fields.Weight
+  ema_decay: fields.Decay
 
 
-def init(cfg: Config, key: jax.Array) -> TrainState:
+def init(cfg, key: jax.Array) -> TrainState:
   denoiser_tx, critic_tx = _optimisers(cfg)
   judge = _judge(cfg)
   # It sees a clip after a step beside the clip before it, along the channels.
@@ -36,7 +48,7 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   return TrainState.create(**nets)
 
 
-def make_step(cfg: Config):
+def make_step(cfg):
   nets, schedule, noise = networks.make(cfg), denoising.schedule(cfg), denoising.frame_noise(cfg)
   denoiser_tx, critic_tx = _optimisers(cfg)
 
@@ -87,7 +99,7 @@ def _judge(cfg):
   return style.judge(cfg.draft, networks.clip_of(cfg), **common)
 
 
-def draw_steps(cfg: Config, key: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
+def draw_steps(cfg, key: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
   """(t, s) `[B]` of one step each: of a walk from tau of n steps, n from 1 to `walk`, the k-th."""
   walk_key, step_key = jax.random.split(key)
   n = jax.random.randint(walk_key, (batch,), 1, cfg.fewstep.walk + 1)
@@ -100,3 +112,20 @@ def _optimisers(cfg):
   stage = cfg.fewstep
   denoiser = style.optimiser(stage.learning_rate, stage.steps // 5, stage.steps)
   return denoiser, style.optimiser(stage.critic_learning_rate, 0, stage.steps)
+
+
+def _problems(cfg):
+  if cfg.draft.name != 'style':
+    yield f'stages: fewstep plays with the critics of draft.name=style, not {cfg.draft.name}'
+
+
+STAGE = Stage(
+  'the refiner learns to take few, long steps',
+  Settings,
+  init,
+  make_step,
+  trains=('denoiser', 'bridge'),
+  takes=('denoiser', 'bridge'),
+  shows='hybrid_fewstep',
+  problems=_problems,
+)

@@ -4,23 +4,38 @@ On clean clips, or (`gan.noise`) on clips diffused so much as keeps the judges f
 heart (Diffusion-GAN, Wang et al. 2023).
 """
 
+import dataclasses
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
-from hgdt_jax import rng
-from hgdt_jax.config import Config
-from hgdt_jax.gans import game
+from hgdt_jax import fields, rng
+from hgdt_jax.gans import augment, game
+from hgdt_jax.schema import OneOf
 from hgdt_jax.stages import adversarial, batches, denoising, networks
+from hgdt_jax.stages.types import JUDGES, Stage
 from hgdt_jax.state import TrainState, from_scratch
 
-TRAINS = ('generator',)
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of the stage; `configs/base.py` says what each field means."""
+
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  augment: Annotated[str, OneOf(augment.MODES)]
+  augment_probability: fields.Share
+  augment_target: fields.Share
+  noise: fields.Share
+  ema_decay: fields.Decay
 
 
-def init(cfg: Config, key: jax.Array) -> TrainState:
+def init(cfg, key: jax.Array) -> TrainState:
   return TrainState.create(**adversarial.init(cfg, _optimisers(cfg), key))
 
 
-def make_step(cfg: Config):
+def make_step(cfg):
   gan, txs = networks.make(cfg).gan, _optimisers(cfg)
 
   def step(state, batch, root):
@@ -59,3 +74,13 @@ def _hide(cfg, key, batch, nets):
 def _optimisers(cfg):
   rate = cfg.gan.learning_rate
   return adversarial.optimisers(networks.make(cfg).gan, rate, rate, 0, cfg.gan.steps)
+
+
+STAGE = Stage(
+  'the draft generator against its judges',
+  Settings,
+  init,
+  make_step,
+  trains=('generator', JUDGES),
+  shows='gan',
+)

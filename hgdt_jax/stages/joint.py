@@ -7,19 +7,33 @@ less of a draft that is none. Meanwhile denoiser, aligner and bridge go on learn
 No draft is ever paired with a real clip.
 """
 
+import dataclasses
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
-from hgdt_jax import rng
-from hgdt_jax.config import Config
+from hgdt_jax import fields, rng
 from hgdt_jax.gans import game
+from hgdt_jax.schema import Between
 from hgdt_jax.stages import adversarial, aligner, batches, denoising, networks
+from hgdt_jax.stages.types import JUDGES, Stage
 from hgdt_jax.state import Net, TrainState
 
-TRAINS = ('generator', 'denoiser', 'bridge')
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Of the stage; `configs/base.py` says what each field means."""
+
+  steps: fields.Steps
+  learning_rate: fields.Rate
+  critic_learning_rate: fields.Rate
+  denoiser_learning_rate: fields.RateOrNone
+  clean_share: fields.Share
+  refiner_rows: Annotated[int, Between(0, 2**16)]
 
 
-def init(cfg: Config, key: jax.Array) -> TrainState:
+def init(cfg, key: jax.Array) -> TrainState:
   players, refiner_tx = _optimisers(cfg)
   train = lambda variables: Net.create(variables, refiner_tx)
   begin = train if cfg.joint.refiner_rows else Net.of
@@ -30,7 +44,7 @@ def init(cfg: Config, key: jax.Array) -> TrainState:
   return TrainState.create(**nets)
 
 
-def make_step(cfg: Config):
+def make_step(cfg):
   nets, schedule = networks.make(cfg), denoising.schedule(cfg)
   players, refiner_tx = _optimisers(cfg)
   noise = denoising.frame_noise(cfg)
@@ -77,7 +91,7 @@ def make_step(cfg: Config):
   return step
 
 
-def draw_levels(cfg: Config, key: jax.Array, batch: int) -> jax.Array:
+def draw_levels(cfg, key: jax.Array, batch: int) -> jax.Array:
   """Noise levels `[B]` of what the critics see: a share 0, the rest in [tau, 1], dense at tau."""
   level_key, clean_key = jax.random.split(key)
   noisy = cfg.hybrid.tau + (1 - cfg.hybrid.tau) * jax.random.uniform(level_key, (batch,)) ** 2
@@ -91,3 +105,14 @@ def _optimisers(cfg):
   rates = (stage.learning_rate, stage.critic_learning_rate)
   players = adversarial.optimisers(networks.make(cfg).gan, *rates, warmup, stage.steps)
   return players, denoising.optimiser(stage.denoiser_learning_rate, warmup, stage.steps)
+
+
+STAGE = Stage(
+  'all parts at a low rate, the judges on clips diffused as the refiner will see them',
+  Settings,
+  init,
+  make_step,
+  trains=('generator', JUDGES, 'denoiser', 'bridge'),
+  takes=('generator', JUDGES, 'denoiser', 'bridge'),
+  shows='hybrid',
+)

@@ -7,7 +7,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hgdt_jax.config import Config
 from hgdt_jax.denoisers import DENOISERS
 from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.gans import GANS
@@ -23,7 +22,7 @@ class Networks(NamedTuple):
   bridge: Bridge
 
 
-def make(cfg: Config) -> Networks:
+def make(cfg) -> Networks:
   common = dict(classes=cfg.data.classes, dtype=jnp.dtype(cfg.dtype))
   latents = {'latent_size': cfg.draft.latent_size}
   return Networks(
@@ -33,14 +32,14 @@ def make(cfg: Config) -> Networks:
   )
 
 
-def clip_of(cfg: Config) -> Clip:
+def clip_of(cfg) -> Clip:
   return Clip(cfg.data.frames, cfg.data.size, CHANNELS)
 
 
 # Each gives a module's variables.
 
 
-def init_generator(cfg: Config, key: jax.Array) -> dict[str, Any]:
+def init_generator(cfg, key: jax.Array) -> dict[str, Any]:
   gan = make(cfg).gan
   init_key, code_key = jax.random.split(key)
   codes = gan.codes(code_key, 1, cfg.data.frames)
@@ -48,7 +47,7 @@ def init_generator(cfg: Config, key: jax.Array) -> dict[str, Any]:
   return gan.generator.init(init_key, codes, jnp.zeros(1, jnp.int32), given)
 
 
-def init_judge(cfg: Config, judge: Judge, key: jax.Array, channels: int = CHANNELS):
+def init_judge(cfg, judge: Judge, key: jax.Array, channels: int = CHANNELS):
   """Of what it sees of a clip with so many channels."""
   clip = jnp.zeros((*_clip(cfg).shape[:-1], channels))
   given = Given(clip[:, 0, ..., :CHANNELS], jnp.ones(1, bool))
@@ -56,14 +55,14 @@ def init_judge(cfg: Config, judge: Judge, key: jax.Array, channels: int = CHANNE
   return judge.network.init(key, view, jnp.zeros(1), jnp.zeros(1, jnp.int32))
 
 
-def init_denoiser(cfg: Config, key: jax.Array) -> dict[str, Any]:
+def init_denoiser(cfg, key: jax.Array) -> dict[str, Any]:
   """With the aligner in it, which stages that do not train it leave out of their programs."""
   condition = Condition.plain(jnp.zeros(1, jnp.int32), cfg.data.frames, cfg.draft.latent_size)
   condition = condition.replace(align=jnp.ones(1))
   return make(cfg).denoiser.init(key, _clip(cfg), jnp.zeros(1), condition, jnp.ones(1))
 
 
-def init_bridge(cfg: Config, key: jax.Array) -> dict[str, Any]:
+def init_bridge(cfg, key: jax.Array) -> dict[str, Any]:
   return make(cfg).bridge.init(key, _clip(cfg), jnp.zeros(1))
 
 
