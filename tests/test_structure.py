@@ -7,6 +7,7 @@ import functools
 import importlib
 import pathlib
 import sys
+import tomllib
 
 import jax
 import numpy as np
@@ -23,9 +24,10 @@ from hgdt_jax.sampling import hybrid as walks
 from hgdt_jax.stages import denoising
 
 ROOT = pathlib.Path(__file__).parents[1]
-CODE = sorted(
-  p for top in ('hgdt_jax', 'input_pipeline', 'configs') for p in ROOT.glob(f'{top}/**/*.py')
+FILES = sorted(
+  p for top in ('hgdt_jax', 'input_pipeline', 'configs') for p in ROOT.glob(f'{top}/**/*.*')
 )
+CODE = [path for path in FILES if path.suffix == '.py']
 WATCHED = ('jax', 'flax', 'optax', 'ml_collections', 'hgdt_jax', 'configs', 'input_pipeline')
 
 # Of WATCHED, a module may import these and what lies in them; so may all modules of a package. The
@@ -189,6 +191,17 @@ def test_every_module_imports(path):
   if path.name in ('__main__.py', 'main.py', 'sample.py', 'evaluate.py'):
     pytest.skip('defines flags; run as a process in test_command_line.py')
   importlib.import_module(_name(path))
+
+
+def test_what_lies_beside_the_code_is_put_into_wheels():
+  """From a checkout it is found in any case."""
+  setuptools = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']['setuptools']
+  beside = [p for p in FILES if p.suffix != '.py' and p.parent.name != '__pycache__']
+  assert {p.relative_to(ROOT).as_posix() for p in beside} == {
+    f'{package.replace(".", "/")}/{name}'
+    for package, names in setuptools['package-data'].items()
+    for name in names
+  }
 
 
 # Which fields are read: a run under a configuration that notes it.
