@@ -43,6 +43,7 @@ _CACHE_FOLDER = 'real_statistics'
 def main():
   # after the flags: --help needs no device
   from hgdt_jax import scoring
+  from hgdt_jax.clip_decoder import Cut
   from hgdt_jax.metrics import protocol, score
 
   out, fake = pathlib.Path(_OUT.value), pathlib.Path(_FAKE.value)
@@ -50,7 +51,7 @@ def main():
     pathlib.Path(_REAL.value),
     fake,
     _METRICS.value,
-    scoring.Cut(_FRAMES.value, _STRIDE.value, _WINDOW_STRIDE.value, _SIZE.value, _MAX_CLIPS.value),
+    Cut(_FRAMES.value, _STRIDE.value, _WINDOW_STRIDE.value, _SIZE.value, _MAX_CLIPS.value),
     pathlib.Path(_WEIGHTS.value) if _WEIGHTS.value else None,
     score.Uncertainty(_BOOTSTRAP.value, _CURVE.value, _INFINITY.value, _SEED.value),
     out.parent / _CACHE_FOLDER if _CACHE.value else None,

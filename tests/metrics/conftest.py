@@ -49,3 +49,13 @@ def make_clips():
     return clips
 
   return make
+
+
+@pytest.fixture
+def folders(tmp_path, make_clips):
+  """Four npz files of 12 frames each in `real` and `fake`."""
+  for name, seed in (('real', 1), ('fake', 2)):
+    (tmp_path / name).mkdir()
+    for i, clip in enumerate(make_clips(4, seed, frames=12)):
+      np.savez(tmp_path / name / f'{i}.npz', video=clip)
+  return tmp_path / 'real', tmp_path / 'fake'

@@ -244,6 +244,8 @@ def test_text_from_the_workdir_cannot_become_markup(workdir, results):
   assert len(found.named('script')) == 1
   assert not [attrs for _, attrs in found.tags if 'onerror' in attrs]
   assert all(img['src'].startswith('data:') for img in found.named('img'))
+  assert folder in [video['aria-label'] for video in found.named('video')]
+  assert any(evil in head.get('title', '') for head in found.named('th'))
   assert evil in found.text
 
 
