@@ -104,7 +104,7 @@ def recipe(name: str, seed: str, short: bool = False):
 
 def trained_model(folder, seed, name):
   """The model with the stage `aligner` of one of TRIED; trained where it is not, in `folder`."""
-  from hgdt_jax import programs, rng, run, sharding, trained
+  from hgdt_jax import clip_sources, programs, rng, sharding, stage_run, trained
   from hgdt_jax.stages import networks
   from hgdt_jax.state import Net
 
@@ -120,9 +120,9 @@ def trained_model(folder, seed, name):
   model = trained.Trained(cfg, weights, mesh)
   program = lambda stage: programs.compiled(cfg, stage, mesh)
   whole = recipe(name, seed)
-  source = run.source_of(whole, 'train', folder)
+  source = clip_sources.of(whole, 'train', folder)
   source = First(source, cfg.data.frames) if _SHORT.value else source
-  run.train_stage(model, 'aligner', program, source, {}, folder / name)
+  stage_run.train_stage(model, 'aligner', program, source, {}, folder / name)
   return trained.Trained(whole, model.weights, mesh)
 
 
@@ -183,9 +183,9 @@ def _measures():
 
 def _held_out(model, count):
   import input_pipeline
-  from hgdt_jax import run
+  from hgdt_jax import clip_sources
 
-  return input_pipeline.fixed(run.source_of(model.cfg, 'test', DOCS), count)
+  return input_pipeline.fixed(clip_sources.of(model.cfg, 'test', DOCS), count)
 
 
 def flows(model):
@@ -196,9 +196,9 @@ def flows(model):
     are end-point errors on moving, visible places, in pixels of the map; `zero_error` is that of
     no flow at all; `gate_hidden` is the gate where the frame before shows something else.
   """
-  from hgdt_jax import run
+  from hgdt_jax import clip_sources
 
-  source = run.source_of(model.cfg, 'test', DOCS)
+  source = clip_sources.of(model.cfg, 'test', DOCS)
   items = [source[i] for i in range(FLOW_CLIPS)]
   truth = [source.flow(i) for i in range(FLOW_CLIPS)]
   true, valid = (np.stack([one[i] for one in truth]).astype(float) for i in (0, 1))
@@ -255,9 +255,9 @@ def picture(models, path) -> None:
   """
   import matplotlib.pyplot as plt
 
-  from hgdt_jax import run
+  from hgdt_jax import clip_sources
 
-  source = run.source_of(next(iter(models.values())).cfg, 'test', DOCS)
+  source = clip_sources.of(next(iter(models.values())).cfg, 'test', DOCS)
   items, at = [source[i] for i in range(SHOWN)], 7  # the eighth frame from the seventh
   size = items[0]['video'].shape[1]
   columns = {'frame before': [item['video'][at] for item in items]}

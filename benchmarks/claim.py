@@ -148,13 +148,13 @@ def cost(out, name, key):
   """Seconds a step of a stage, compiled."""
   import jax
 
-  from hgdt_jax import programs, sharding, trained
+  from hgdt_jax import handed_on, programs, sharding
   from hgdt_jax.stages import STAGES
 
   run, stage = plan.of_cost_key(name, key)
   cfg = plan.build(plan.config(name, run, 0, {}, _SCALE.value, _DATA.value))
   mesh, root = sharding.make_mesh(-1, 1), jax.random.key(0)
-  batch, like = programs.batch(cfg, mesh), trained.abstract_state(cfg, stage, mesh)
+  batch, like = programs.batch(cfg, mesh), handed_on.abstract_state(cfg, stage, mesh)
   began = time.monotonic()
   step = programs.compiled(cfg, stage, mesh)
   compiled = time.monotonic() - began

@@ -10,7 +10,7 @@ import claim_plan as plan
 import numpy as np
 
 import input_pipeline
-from hgdt_jax import results, run, trained
+from hgdt_jax import clip_sources, laws, trained
 from hgdt_jax.metrics import measures, networks, rivals
 
 MEASURES = ('clip_i3d', 'clip_random_conv3d', 'motion', 'acd_colour')
@@ -74,11 +74,11 @@ def _windows(row, video, frames, keep):
 def _laws(model, clips):
   """Whether what the refiner starts from follows the law it was trained on, at tau: by test."""
   tau = model.cfg.hybrid.tau
-  (alone,) = results.truncation(model, clips, [tau], ['draft'])
+  (alone,) = laws.truncation(model, clips, [tau], ['draft'])
   found = {'clips alone': {key: alone[key] for key in ('statistic', 'p_value', 'upper')}}
   if model.cfg.bridges:
     for latents in ('gan', 'bridge'):
-      test = results.pairs(model, clips, tau, f'draft_video_{latents}')
+      test = laws.pairs(model, clips, tau, f'draft_video_{latents}')
       found[f'clips and latents of {latents}'] = test._asdict()
   return found
 
@@ -136,7 +136,7 @@ def rows_of(measure, video, size=256):
 
 def _clips(cfg, workdir, split):
   """Clips of a split; those of one `group` are of one file, and not independent."""
-  source = run.source_of(cfg, split, workdir)
+  source = clip_sources.of(cfg, split, workdir)
   found = input_pipeline.fixed(source, cfg.evaluation.clips)
   file_of = getattr(source, 'file_of', lambda i: i)
   return found | {'group': np.array([file_of(i) for i in found['id']])}

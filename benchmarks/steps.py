@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from absl import app, flags
 from ml_collections import config_flags
 
-from hgdt_jax import config, sharding, trained
+from hgdt_jax import config, handed_on, sharding
 from hgdt_jax.stages import STAGES, networks
 from hgdt_jax.state import on_mesh
 
@@ -32,7 +32,7 @@ def main(_):
   print(f'{jax.devices()[0].device_kind} x {jax.device_count()}, clips {shape}, {cfg.dtype}')
   print('stage      compile s  step s   clips/s')
   for stage, module in STAGES.items():
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, trained.abstract_state(cfg, stage, mesh))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, handed_on.abstract_state(cfg, stage, mesh))
     begin = jax.jit(functools.partial(module.init, cfg), out_shardings=shardings)
     state, root = begin(jax.random.key(0)), jax.random.key(1)
     start = time.monotonic()

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from hgdt_jax import processes
+from hgdt_jax import atomic, processes
 
 _STATE, _ABOUT, _MANIFEST = 'state', 'about.json', 'manifest.json'
 _PART, _OLD, _DAMAGED = '.part-', '.old-', 'damaged-'  # in front of a step's number
@@ -192,8 +192,8 @@ class Checkpoints:
       self._orbax.wait_until_finished()
       if not processes.is_first():
         return
-      _write_json(part / _ABOUT, about)
-      _write_json(part / _MANIFEST, _manifest(part))
+      atomic.write_json(part / _ABOUT, about)
+      atomic.write_json(part / _MANIFEST, _manifest(part))
       part.rename(path)
     except Exception as error:
       shutil.rmtree(part, ignore_errors=True)
@@ -297,10 +297,6 @@ def _sha256(path):
 
 def _read_json(path):
   return json.loads(path.read_text(encoding='utf-8'))
-
-
-def _write_json(path, content):
-  path.write_text(json.dumps(content, indent=1), encoding='utf-8')
 
 
 def _line(error):

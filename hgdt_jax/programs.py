@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 
-from hgdt_jax import sharding, trained
+from hgdt_jax import handed_on, sharding
 from hgdt_jax.config import Config
 from hgdt_jax.stages import STAGES, networks
 from hgdt_jax.state import on_mesh
@@ -16,7 +16,7 @@ from hgdt_jax.state import on_mesh
 def compiled(cfg: Config, stage: str, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
   """A stage's step as it is trained by: `(state, batch, root) -> (state, metrics)`."""
   whole = sharding.replicated(mesh)
-  like = trained.abstract_state(cfg, stage, mesh)
+  like = handed_on.abstract_state(cfg, stage, mesh)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
   step = jax.jit(
     on_mesh(STAGES[stage].make_step(cfg), mesh),

@@ -1,21 +1,18 @@
 """All methods side by side: drawn from one model with the same seeds, scored, written down."""
 
-import json
-import os
 import pathlib
-import time
 from collections.abc import Mapping
 
 import numpy as np
 
+from hgdt_jax import atomic, drawing, laws, processes
 from hgdt_jax import methods as ways
-from hgdt_jax import processes
 from hgdt_jax.config import AUTO
-from hgdt_jax.metrics import kernel, measures, protocol, score, temporal
+from hgdt_jax.metrics import measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
 from hgdt_jax.stages import STAGES
-from hgdt_jax.trained import Known, Trained
+from hgdt_jax.trained import Trained
 
 SHOWN = 16  # clips of each method that are written as files
 _SETS = (
@@ -71,7 +68,7 @@ def evaluate(
   curves = _curves(trained, held_out, {row['method']: row for row in rows})
   results = {'results': rows, 'curves': curves, 'environment': environment}
   if processes.is_first():
-    _write_json(workdir / 'results.json', results)
+    atomic.write_json(workdir / 'results.json', results)
   return rows
 
 
@@ -89,79 +86,13 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   found = _scores(held_out['video'], video, _CURVES)
   values = {name: one.value for name, one in found.items()}
   if 'generator' in STAGES[stage].trains and cfg.hybrid.tau != AUTO:
-    (test,) = truncation(trained, held_out, [cfg.hybrid.tau], [method])
+    (test,) = laws.truncation(trained, held_out, [cfg.hybrid.tau], [method])
     values['two_sample_statistic'] = test['statistic']
   if ways.METHODS[method].refined:
     few = {name: rows[: cfg.evaluation.batch] for name, rows in held_out.items()}
     refined = _refined(trained, method, few)
     values['psnr_refined'] = _scores(few['video'], refined, ('psnr',))['psnr'].value
   return {f'{stage}/held_out/{name}': value for name, value in values.items()}
-
-
-def truncation(trained: Trained, clips_of, taus, methods) -> list[dict]:
-  """Whether drafts and clips, both diffused to tau, follow one law: a two-sample test of each tau.
-
-  The hybrid samples from the diffusion model's law only where they do (TDPM 2022).
-
-  Args:
-    clips_of: `{'video': uint8 [N, T, H, W, C], 'label': [N]}`.
-    methods: whose drafts; 'gan' are those before joint training, 'hybrid' those after.
-
-  Returns:
-    Rows with tau, method, statistic, p_value and upper, the bound on what the statistic estimates.
-  """
-  cfg, video, label = trained.cfg, clips_of['video'], clips_of['label']
-  count, seed = len(video), cfg.seed
-
-  def features(draw):
-    drawn, _ = _in_batches(cfg, count, draw)
-    return score.measure_clips(drawn, 'clip_random_conv3d', shared=True)[:, 0]
-
-  def clips_at(tau):  # with numbers, and so noise, that no draft has
-    return features(lambda rows, i: trained.clips_at(video[rows], seed, tau, first=count + i))
-
-  def drafts_at(tau, method):
-    return features(lambda rows, i: trained.draft_at(method, label[rows], seed, tau, first=i))
-
-  found = []
-  for tau in sorted(taus):
-    real = clips_at(tau)
-    for method in methods:
-      test = kernel.two_sample_test(drafts_at(tau, method), real)
-      found.append({'tau': tau, 'method': method} | test._asdict())
-  return found
-
-
-def pairs(trained: Trained, clips_of, tau: float, method: str) -> kernel.TwoSample:
-  """Whether what a method refines from and what it is told beside it follow the law of training.
-
-  The two-sample test of `truncation`, of pairs: a clip at tau, and the mean and the deviation over
-  its frames of the latents that the denoiser is told. A denoiser that is told of the clean clip in
-  training learns to lean on what no draft can tell it; that the clips alone agree does not show it.
-
-  Args:
-    clips_of: as `truncation` takes them.
-    method: one that is told latents of its drafts.
-  """
-  cfg, video, label = trained.cfg, clips_of['video'], clips_of['label']
-  count, seed = len(video), cfg.seed
-
-  def joined(clips_at, told_at):
-    clip, _ = _in_batches(cfg, count, clips_at)
-    told, _ = _in_batches(cfg, count, told_at)
-    features = score.measure_clips(clip, 'clip_random_conv3d', shared=True)[:, 0]
-    return np.concatenate([features, told.mean(axis=1), told.std(axis=1)], axis=-1)
-
-  fresh = lambda i: {'first': count + i}  # numbers, and so noise, that no draft has
-  real = joined(
-    lambda rows, i: trained.clips_at(video[rows], seed, tau, **fresh(i)),
-    lambda rows, i: trained.told_of_clips(method, video[rows], seed, tau, **fresh(i)),
-  )
-  drafts = joined(
-    lambda rows, i: trained.draft_at(method, label[rows], seed, tau, first=i),
-    lambda rows, i: trained.told_of_drafts(method, label[rows], seed, tau, first=i),
-  )
-  return kernel.two_sample_test(drafts, real)
 
 
 def table(rows) -> str:
@@ -192,33 +123,18 @@ def _table_steps(trained, method):
 
 
 def _draw(trained, method, held_out, steps, tau, *, continuing=False):
-  """All clips, and seconds a clip, as `_in_batches`.
+  """All clips, and seconds a clip, as `drawing.in_batches`.
 
   `continuing`: each begins with the first frame of its held-out clip.
   """
   cfg, label, video = trained.cfg, held_out['label'], held_out['video']
 
   def draw(rows, first):
-    known = Known(video[rows, :1], (0,)) if continuing else None
+    known = drawing.Known(video[rows, :1], (0,)) if continuing else None
     options = {'first': first, 'steps': steps, 'tau': tau, 'known': known}
     return trained.draw(method, label[rows], cfg.seed, **options)
 
-  return _in_batches(cfg, len(label), draw)
-
-
-def _in_batches(cfg, count, draw):
-  """What `draw(rows, first)` gives for all `count` rows, and seconds a row.
-
-  `first` is the number of the first of `rows`. The last batch is filled up with rows from the
-  start, which are left out of the result: no other size is compiled. The time is that of all
-  batches but the first, which may compile, and None where there is no other.
-  """
-  size, start, drawn = min(cfg.evaluation.batch, count), None, []
-  for first in range(0, count, size):
-    drawn.append(draw(np.arange(first, first + size) % count, first))
-    start = start or time.monotonic()
-  timed = size * (len(drawn) - 1)
-  return np.concatenate(drawn)[:count], (time.monotonic() - start) / timed if timed else None
+  return drawing.in_batches(cfg, len(label), draw)
 
 
 def _scores(real, fake, names, weights='', **facts):
@@ -284,7 +200,7 @@ def _refined(trained, method, held_out):
     options = {'first': first, 'steps': cfg.hybrid.steps, 'tau': cfg.hybrid.tau}
     return trained.refine(method, video[rows], label[rows], cfg.seed, **options)
 
-  return _in_batches(cfg, len(video), refine)[0]
+  return drawing.in_batches(cfg, len(video), refine)[0]
 
 
 def _curves(trained, held_out, rows):
@@ -309,7 +225,7 @@ def _curves(trained, held_out, rows):
   curves = {'tau': [], 'network_evaluations': [], 'truncation': []}
   if 'hybrid' in trained.methods:
     taus = {*cfg.evaluation.taus, cfg.hybrid.tau}
-    curves['truncation'] = truncation(trained, held_out, taus, ('gan', 'hybrid'))
+    curves['truncation'] = laws.truncation(trained, held_out, taus, ('gan', 'hybrid'))
     for tau in cfg.evaluation.taus:
       curves['tau'].append({'tau': tau} | point('hybrid', cfg.hybrid.steps, tau))
   for method in ('diffusion', 'hybrid', 'hybrid_fewstep'):
@@ -321,9 +237,3 @@ def _curves(trained, held_out, rows):
         found = point(method, trained.steps(method, evaluations), cfg.hybrid.tau)
         curves['network_evaluations'].append({'method': method} | found)
   return curves
-
-
-def _write_json(path, content):
-  temporary = path.with_name(f'.{path.name}.part')
-  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', encoding='utf-8')
-  os.replace(temporary, path)

@@ -1,37 +1,32 @@
 """The composition root: configuration -> mesh, data, stages, loop, samples, scores, report."""
 
 import contextlib
-import dataclasses
-import functools
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import input_pipeline
 from hgdt_jax import (
+  clip_sources,
   config,
-  guards,
+  laws,
   lock,
   processes,
   programs,
   report,
   results,
-  rng,
   sharding,
-  train,
+  stage_run,
   trained,
-  writer,
 )
 from hgdt_jax import workdir as workdirs
-from hgdt_jax.checkpoint import Checkpoints
+from hgdt_jax.drawing import Known
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
-from hgdt_jax.stages import STAGES, networks
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 
@@ -75,19 +70,19 @@ def _opened(given, workdir):
 
 def _train(cfg, mesh, workdir):
   """All stages; returns the model and the sources of clips by split."""
-  sources = {split: source_of(cfg, split, workdir) for split in ('train', 'test')}
+  sources = {split: clip_sources.of(cfg, split, workdir) for split in ('train', 'test')}
   if len(sources['test']) < config.LEAST_SCORED:
     raise ValueError(
       f'{len(sources["test"])} clips are held out, and {config.LEAST_SCORED} are needed to score; '
       'raise config.data.test_share or add clips'
     )
-  cfg = _with_classes(cfg, sources['train'])
+  cfg = clip_sources.with_classes(cfg, sources['train'])
   processes.from_first(lambda: workdirs.open_to_train(cfg, workdir))
   cfg = workdirs.read_config(workdir)
   workdirs.use_compile_cache(workdir)
-  _count_rejected(sources, workdir)
+  clip_sources.say_rejected(sources, workdir)
 
-  model, held_out = trained.Trained(cfg, {}, mesh), _held_out(cfg, sources)
+  model, held_out = trained.Trained(cfg, {}, mesh), clip_sources.held_out(cfg, sources)
   if cfg.hybrid.tau == config.AUTO:  # the programs of the other stages depend on it
     _train_stages(model, ('gan',), sources, held_out, workdir)
     model = _with_chosen_tau(model, sources['train'], workdir)
@@ -101,81 +96,7 @@ def _train_stages(model, stages, sources, held_out, workdir):
   left = [stage for stage in stages if not workdirs.is_done(model.cfg, workdir, stage)]
   with programs.ahead(model.cfg, left, model.mesh) as program:
     for stage in stages:
-      train_stage(model, stage, program, sources['train'], held_out, workdir)
-
-
-def _held_out(cfg, sources):
-  return input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
-
-
-def train_stage(model, stage, program, source, held_out, workdir) -> None:
-  """One stage from its newest checkpoint to its last step; `model` gets what it hands on.
-
-  Args:
-    model: holds the stages before it.
-    program: the step of a stage, as `programs.ahead` gives it.
-    source: the clips to train on.
-    held_out: clips that what it has come to is scored against on the way.
-  """
-  cfg, mesh = model.cfg, model.mesh
-  module, root = STAGES[stage], jax.random.key(cfg.seed)
-  section, lenders = getattr(cfg, stage), cfg.starts_from(stage)
-  like = trained.abstract_state(cfg, stage, mesh)
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
-  batches = input_pipeline.Batches(
-    source,
-    batch=cfg.data.batch,
-    seed=cfg.seed,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-    workers=cfg.data.workers,
-    flip=cfg.data.flip,
-    jitter=cfg.data.jitter,
-  )
-  watch, attempt = _watch(cfg), 0
-  with Checkpoints(workdir, stage, cfg.checkpoint.keep) as checkpoints:
-    if found := checkpoints.restore(like):
-      state, about = found
-      attempt = train.go_on_from(about, batches, watch)
-    else:
-      taken = {name: model.weights[lender][name] for name, lender in lenders.items()}
-      begin = jax.jit(
-        functools.partial(_begin, cfg, module),
-        out_shardings=shardings,
-        compiler_options=programs.optimised(0),  # it runs once
-      )
-      state = begin(rng.stream(root, f'{stage}/init'), taken)
-    if int(state.step) < section.steps:
-
-      def check(state):
-        model.weights[stage] = _handed_on(state)
-        return results.on_the_way(model, stage, held_out)
-
-      writers = writer.make_writers(workdir)
-      try:
-        job = train.Job(
-          stage=stage,
-          step=program(stage),
-          batches=batches,
-          checkpoints=checkpoints,
-          started_from={name: workdirs.last_step(workdir, name) for name in lenders.values()},
-          steps=section.steps,
-          save_every=cfg.checkpoint.every,
-          log_every=cfg.log_every,
-          root=root,
-          mesh=mesh,
-          writers=writers,
-          watch=watch,
-          rollbacks=cfg.guard.rollbacks if cfg.guard.action == 'rollback' else 0,
-          check=check,
-          check_at=_evenly(cfg.evaluation.checks, section.steps),
-        )
-        state = train.fit(job, state, attempt)
-      finally:
-        batches.close()
-        for one in writers:
-          one.close()
-  model.weights[stage] = _handed_on(state)
+      stage_run.train_stage(model, stage, program, sources['train'], held_out, workdir)
 
 
 def sample(
@@ -238,24 +159,6 @@ def sample(
   print(f'{num} clips in {out}')
 
 
-def _handed_on(state):
-  return {name: net.handed_on for name, net in state.nets.items()}
-
-
-def _evenly(count, steps):
-  """So many steps, evenly spaced, up to the last."""
-  return {round(steps * (i + 1) / count) for i in range(count)}
-
-
-def _watch(cfg):
-  # Wasserstein's loss has no floor that would mean an effortless critic.
-  judges = networks.make(cfg).gan.judges.values()
-  unbounded = any(judge.objective == 'wasserstein' for judge in judges)
-  d_loss = 0.0 if unbounded else cfg.guard.d_loss
-  bounds = guards.Bounds(cfg.guard.motion, cfg.guard.diversity, d_loss)
-  return guards.Watch(bounds, cfg.guard.patience, cfg.guard.action)
-
-
 def _known(path, at, cfg):
   """The frames that a clip is to contain, from a file."""
   if not path.exists():
@@ -266,7 +169,7 @@ def _known(path, at, cfg):
     pixels = video_files.read(path, range(len(at)), cfg.data.size, info)
   except BadClip as error:
     raise ValueError(f'--condition={path}: {error}') from error
-  return trained.Known(pixels, at)
+  return Known(pixels, at)
 
 
 def _check_devices(cfg):
@@ -289,54 +192,11 @@ def _check_metrics(cfg):
     score.score_clips(noise, noise[::-1], names, cfg.evaluation.weights or None)
 
 
-def source_of(cfg: config.Config, split: str, workdir: pathlib.Path):
-  """The clips of a configuration; files that cannot be read are listed in `workdir`."""
-  data = cfg.data
-  from_files = {
-    'stride': data.stride,
-    'fps': data.target_fps,
-    'windows': data.windows,
-    'short': data.short,
-    'max_bad': data.max_bad,
-    'rejected_csv': str(workdir / 'rejected.csv') if processes.is_first() else '',
-    'test_share': data.test_share,
-  }
-  options = {
-    'synthetic': {'count': data.clips},
-    'folder': from_files | {'labels': data.labels},
-    'ckplus': from_files,
-    'mug': from_files,
-    'tfds': {'stride': data.stride},
-  }
-  return input_pipeline.make_source(
-    data.source,
-    path=data.path,
-    frames=data.frames,
-    size=data.size,
-    split=split,
-    seed=cfg.seed,
-    **options.get(data.source, {}),
-  )
-
-
-def _with_classes(cfg, source):
-  """The configuration with the number of classes that the source has."""
-  found = len(source.classes) if len(source.classes) > 1 else 0
-  asked = cfg.data.classes
-  if asked > 0 and asked < found:
-    raise ValueError(
-      f'config.data.classes={asked}: the source has {found}: {", ".join(source.classes)}; '
-      'use -1 for all of them, or 0 to train without'
-    )
-  classes = found if asked == -1 else asked
-  return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
-
-
 def _with_chosen_tau(model, source, workdir):
   """The model with a number for tau: the least at which drafts pass for clips."""
   cfg = model.cfg
   some = input_pipeline.fixed(source, cfg.evaluation.clips)
-  rows = results.truncation(model, some, cfg.evaluation.taus, ('gan',))
+  rows = laws.truncation(model, some, cfg.evaluation.taus, ('gan',))
   passed = [row for row in rows if row['p_value'] >= _TAU_LEVEL]
   chosen = (passed or rows)[0 if passed else -1]
   if processes.is_first():
@@ -356,31 +216,9 @@ def _environment():
   return {'versions': workdirs.versions(), 'device': ', '.join(kinds), 'devices': len(devices)}
 
 
-def _count_rejected(sources, workdir):
-  """Says on the terminal how many files could not be used."""
-  rejected = {path for source in sources.values() for path, _ in getattr(source, 'rejected', ())}
-  if rejected and processes.is_first():
-    print(f'{len(rejected)} files left out; reasons in {workdir / "rejected.csv"}')
-
-
-def _begin(cfg, module, key, taken):
-  """A stage's first state, with the networks `taken` over from earlier stages in it.
-
-  Raises:
-    ValueError: one of them has other parameters than the stage's own; missing or extra ones too.
-  """
-  state = module.init(cfg, key)
-  nets = dict(state.nets)
-  for name, given in taken.items():
-    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].handed_on):
-      raise ValueError(f'{name} has other parameters than the stage that starts from it')
-    nets[name] = nets[name].start_from(given)
-  return state.replace(nets=nets)
-
-
 def _evaluate(model, sources, workdir, seconds):
   """The scores of all methods against held-out clips; see `results.evaluate`."""
-  cfg, held_out = model.cfg, _held_out(model.cfg, sources)
+  cfg, held_out = model.cfg, clip_sources.held_out(model.cfg, sources)
   reference = input_pipeline.fixed(sources['train'], len(held_out['video']))
   flows = []
   if hasattr(sources['test'], 'flow'):  # only the synthetic source knows the truth

@@ -1,8 +1,6 @@
 """Scores two folders of clips, writes the scores and prints them."""
 
 import dataclasses
-import json
-import os
 import pathlib
 import platform
 import sys
@@ -14,6 +12,7 @@ import jax
 import numpy as np
 import tqdm
 
+from hgdt_jax import atomic
 from hgdt_jax.clip_decoder import Cut
 from hgdt_jax.clip_folders import Folders
 from hgdt_jax.metrics import score, statistics_cache
@@ -61,10 +60,7 @@ def score_folders(
 def write_results(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
   """Writes results.json whole or not at all; `rows` are from `protocol.results_row`."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  content = {'results': list(rows), 'environment': environment()}
-  temporary = path.with_name(f'.{path.name}.part')
-  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', encoding='utf-8')
-  os.replace(temporary, path)
+  atomic.write_json(path, {'results': list(rows), 'environment': environment()})
 
 
 def environment() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pathlib
 import jax
 
 from configs import base
-from hgdt_jax import checkpoint, config
+from hgdt_jax import atomic, checkpoint, config
 from hgdt_jax.stages import STAGES
 
 CONFIG_FILE = 'config.json'
@@ -80,9 +80,7 @@ def write_config(cfg: config.Config, workdir: pathlib.Path) -> None:
     'seed': cfg.seed,
     'format': FORMAT,
   }
-  part = workdir / f'.{CONFIG_FILE}.part'
-  part.write_text(json.dumps(content, indent=2) + '\n')
-  part.replace(workdir / CONFIG_FILE)
+  atomic.write_json(workdir / CONFIG_FILE, content)
 
 
 def with_tau(cfg: config.Config, tau) -> config.Config:

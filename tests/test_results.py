@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import config, results, sharding, trained
+from hgdt_jax import config, laws, results, sharding, trained
 from hgdt_jax import methods as ways
+from hgdt_jax.denoisers.types import Denoised
 from hgdt_jax.diffusion import samplers
+from hgdt_jax.drawing import Known
 from hgdt_jax.metrics import kernel
 from hgdt_jax.report import meanings
 from hgdt_jax.stages import STAGES, networks
@@ -66,7 +68,7 @@ def clips_of(cfg, count, split='test'):
 
 
 LABELS = np.arange(8) % 4
-KNOWN = trained.Known(np.full((1, 16, 16, 3), 200, np.uint8), (0,))
+KNOWN = Known(np.full((1, 16, 16, 3), 200, np.uint8), (0,))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_the_last_batch_compiles_nothing_and_counts_no_compilation(model):
   _, held_out = clips_of(model.cfg, 6)
   fresh = trained.Trained(model.cfg, model.weights, model.mesh)
   video, seconds = results._draw(fresh, 'diffusion_frames', held_out, 3, 0.5)
-  assert fresh._program._cache_size() == fresh._start._cache_size() == 1
+  assert fresh.drawing.walk._cache_size() == fresh.drawing.start._cache_size() == 1
   assert len(video) == 6 and seconds > 0
   one = {name: rows[:4] for name, rows in held_out.items()}
   first, seconds = results._draw(fresh, 'diffusion_frames', one, 3, 0.5)
@@ -123,7 +125,7 @@ def test_the_last_batch_compiles_nothing_and_counts_no_compilation(model):
   np.testing.assert_array_equal(first, video[:4])
   fresh = trained.Trained(model.cfg, model.weights, model.mesh)
   assert len(results._refined(fresh, 'diffusion_frames', held_out)) == 6
-  assert fresh._program._cache_size() == fresh._truncate._cache_size() == 1
+  assert fresh.drawing.walk._cache_size() == fresh.drawing.truncate._cache_size() == 1
 
 
 def test_refined_clips_know_nothing_of_the_clean_ones(model):
@@ -149,7 +151,7 @@ def test_refined_clips_know_nothing_of_the_clean_ones(model):
 def walked(model, method, **options):
   """The walk and the key that a method hands to its program."""
   one, seen = trained.Trained(model.cfg, model.weights, model.mesh), []
-  one._program = lambda weights, walk, key, **_: seen.append((walk, key)) or walk.start
+  one.drawing.walk = lambda weights, walk, key, **_: seen.append((walk, key)) or walk.start
   one.draw(method, LABELS, **({'seed': 3, 'steps': 2, 'tau': 0.5} | options))
   return seen[0]
 
@@ -210,7 +212,7 @@ def test_a_part_that_is_silent_is_all_that_two_cells_differ_in(model, method, sc
   plain = {'draft_video': 'draft_frames'}.get(method) or method.split('_video')[0] + '_video'
   draw = lambda one, name: one.draw(name, LABELS, 0, steps=2, tau=0.5).astype(int)
   silent = trained.Trained(model.cfg, without(model.weights, *scopes), model.mesh)
-  silent._program = model._program  # compiled before
+  silent.drawing.walk = model.drawing.walk  # compiled before
   pair = [draw(silent, name) for name in (method, plain)]
   assert np.abs(pair[0] - pair[1]).max() <= 1
   assert (draw(model, method) != pair[0]).any()
@@ -243,7 +245,7 @@ def test_a_bridge_of_noisy_clips_tells_a_method_what_it_walks_through(smallest, 
     assert walk.latents is None  # of the draft it is told nothing but x_t
     told = one.told_of_drafts('draft_video_bridge', LABELS, 3, 0.5)
     bridge = one.weights['aligner']['bridge'].variables()
-    np.testing.assert_array_equal(told, one._guess(bridge, walk.start, 0.5))
+    np.testing.assert_array_equal(told, one.drawing.guess(bridge, walk.start, 0.5))
     drawn = one.draw('draft_video_bridge', LABELS, 0, steps=2, tau=0.5)
     assert (drawn != one.draw('draft_video', LABELS, 0, steps=2, tau=0.5)).any()
     at = lambda tau: one.told_of_clips('draft_video_bridge', held_out['video'], 0, tau)
@@ -290,12 +292,12 @@ def test_the_test_of_pairs_finds_a_leak_that_no_test_of_clips_can(tiny):
   cfg = dataclasses.replace(tiny, evaluation=dataclasses.replace(tiny.evaluation, batch=64))
   clips = {'video': np.zeros((count, 4, 16, 16, 3), np.uint8), 'label': np.zeros(count, int)}
   honest, leaky = Coded(cfg, leaks=False), Coded(cfg, leaks=True)
-  (alone,) = results.truncation(leaky, clips, [0.5], ['hybrid'])
+  (alone,) = laws.truncation(leaky, clips, [0.5], ['hybrid'])
   assert alone['p_value'] > 0.05
   latents = (leaky.told_of_drafts('', range(count), 0, 0.5), leaky._latents(count, count))
   assert kernel.two_sample_test(*(each.mean(axis=1) for each in latents)).p_value > 0.05
-  assert results.pairs(honest, clips, 0.5, 'hybrid').p_value > 0.05
-  found = results.pairs(leaky, clips, 0.5, 'hybrid')
+  assert laws.pairs(honest, clips, 0.5, 'hybrid').p_value > 0.05
+  found = laws.pairs(leaky, clips, 0.5, 'hybrid')
   assert found.p_value < 0.01 and found.statistic > 0
 
 
@@ -325,7 +327,7 @@ class Counting:
     self.backward += not forward
 
   def apply(self, variables, x, t, condition, mixing):
-    return self._counted(x) + 0.0 * condition.label.reshape(-1, 1, 1, 1, 1)
+    return Denoised(self._counted(x) + 0.0 * condition.label.reshape(-1, 1, 1, 1, 1))
 
 
 @pytest.mark.parametrize('guidance', [None, 2.0])
@@ -338,7 +340,7 @@ def test_network_evaluations_are_those_that_are_made(smallest, model, sampler, k
   cfg = config.build(config.Config, given)
   counting = Counting()
   one = trained.Trained(cfg, model.weights, model.mesh)
-  one._networks = networks.make(cfg)._replace(denoiser=counting)
+  one.drawing.networks = networks.make(cfg)._replace(denoiser=counting)
   for steps in (1, 3):
     counting.forward = counting.backward = 0
     one.draw('diffusion', LABELS[:2], 0, steps=steps, tau=1.0, known=known, guidance=guidance)

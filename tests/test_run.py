@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import checkpoint, config, guards, results, run, sharding, trained, writer
+from hgdt_jax import checkpoint, config, guards, handed_on, results, run, sharding, trained, writer
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
+from hgdt_jax.drawing import Known
 from hgdt_jax.stages import STAGES
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import Batches
@@ -85,7 +86,7 @@ def weights(finished, model, one_device):
   with one_device() as mesh:
     drawn_with = lambda stage: [name for name in STAGES[stage].trains if name != JUDGES]
     return {
-      stage: trained.stage_weights(finished, model.cfg, stage, mesh, drawn_with(stage))
+      stage: handed_on.weights(finished, model.cfg, stage, mesh, drawn_with(stage))
       for stage in model.cfg.stages
     }
 
@@ -127,31 +128,31 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(model):
   assert (draw('hybrid') != draw('hybrid', seed=1)).any()
   assert (draw('hybrid') != draw('hybrid', tau=0.9)).any()
   plain = draw('diffusion', seed=1)
-  compiled = model._program._cache_size()
+  compiled = model.drawing.walk._cache_size()
   assert (plain != draw('diffusion_frames', seed=1)).any()  # the same program, without mixing
   draw('diffusion', seed=2)
   draw('hybrid', seed=5, tau=0.3, steps=3)
-  assert model._program._cache_size() == compiled
+  assert model.drawing.walk._cache_size() == compiled
   assert (draw('hybrid') != draw('hybrid', steps=3)).any()
   assert draw('gan', frames=6).shape[1] == 6
   assert draw('hybrid', frames=6).shape[1] == 6  # in windows of the 4 trained on
   many = {'sampler': 'dpmpp_2m', 'guidance': 2.0}
   first = draw('hybrid', **many)
-  compiled = model._program._cache_size()
+  compiled = model.drawing.walk._cache_size()
   assert (first != draw('hybrid', **(many | {'guidance': 5.0}))).any()
-  assert model._program._cache_size() == compiled
+  assert model.drawing.walk._cache_size() == compiled
 
 
 def test_given_frames_come_back_unchanged(model):
   size = model.cfg.data.size
   pixels = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8)
-  options = dict(seed=0, steps=2, tau=0.5, known=trained.Known(pixels, (0, 3)))
+  options = dict(seed=0, steps=2, tau=0.5, known=Known(pixels, (0, 3)))
   drawn = model.draw('diffusion', LABELS, **options)
   for clip in drawn:
     np.testing.assert_array_equal(clip[[0, 3]], pixels)
   assert (drawn[0, 1] != drawn[1, 1]).any()
   with pytest.raises(ValueError, match='frame 4 is given, but clips have the frames 0 to 3'):
-    outside = trained.Known(pixels, (0, 4))
+    outside = Known(pixels, (0, 4))
     model.draw('diffusion', LABELS, **(options | {'known': outside}))
 
 
@@ -160,12 +161,12 @@ def test_a_given_first_frame_is_continued_by_draft_and_hybrid(model):
   pixels = np.random.default_rng(0).integers(0, 256, (len(LABELS), 1, size, size, 3), np.uint8)
   options = dict(seed=0, steps=2, tau=0.5)
   for method in ('gan', 'hybrid'):
-    drawn = model.draw(method, LABELS, known=trained.Known(pixels, (0,)), **options)
+    drawn = model.draw(method, LABELS, known=Known(pixels, (0,)), **options)
     np.testing.assert_array_equal(drawn[:, :1], pixels)
     free = model.draw(method, LABELS, **options)
     assert (drawn[:, 1:] != free[:, 1:]).any()
     frames = (pixels, np.roll(pixels, 1, axis=0))
-    given = [model.draw(method, LABELS, known=trained.Known(p, (0,)), **options) for p in frames]
+    given = [model.draw(method, LABELS, known=Known(p, (0,)), **options) for p in frames]
     assert (given[0][:, 1:] != given[1][:, 1:]).any()  # what follows depends on what is given
 
 
@@ -176,7 +177,7 @@ def test_a_hybrid_refines_the_draft_that_continues_the_frame(model, weights, one
     first = trained.Trained(model.cfg, alone, mesh)
   size = model.cfg.data.size
   pixels = np.random.default_rng(0).integers(0, 256, (len(LABELS), 1, size, size, 3), np.uint8)
-  known = trained.Known(pixels, (0,))
+  known = Known(pixels, (0,))
   draft = first.draw('gan', LABELS, 0, steps=0, tau=0, known=known).astype(int)
   refined = first.draw('hybrid', LABELS, 0, steps=2, tau=1e-3, known=known).astype(int)
   assert np.abs(draft - refined).max() <= 2
@@ -194,18 +195,18 @@ def test_a_draft_that_cannot_contain_what_is_given_says_so(model):
   pixels = np.zeros((2, size, size, 3), np.uint8)
   options = dict(seed=0, steps=2, tau=0.5)
   with pytest.raises(ValueError, match=r'gan continues a first frame, and frames \(0, 3\)'):
-    model.draw('gan', LABELS, known=trained.Known(pixels, (0, 3)), **options)
+    model.draw('gan', LABELS, known=Known(pixels, (0, 3)), **options)
   with pytest.raises(ValueError, match=r'hybrid continues a first frame, and frames \(1, 2\)'):
-    model.draw('hybrid', LABELS, known=trained.Known(pixels, (1, 2)), **options)
+    model.draw('hybrid', LABELS, known=Known(pixels, (1, 2)), **options)
   with pytest.raises(ValueError, match='diffusion_frames cannot contain given frames'):
-    model.draw('diffusion_frames', LABELS, known=trained.Known(pixels, (0, 3)), **options)
+    model.draw('diffusion_frames', LABELS, known=Known(pixels, (0, 3)), **options)
   draft = dataclasses.replace(model.cfg.draft, image_share=0.0)
   blind = dataclasses.replace(model.cfg, draft=draft)
   other = trained.Trained(blind, model.weights, model.mesh)
   with pytest.raises(ValueError, match=r'config\.draft\.image_share=0'):
-    other.draw('hybrid', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
+    other.draw('hybrid', LABELS, known=Known(pixels[:1], (0,)), **options)
   with pytest.raises(ValueError, match=r'config\.draft\.image_share=0'):  # of whose draft the w are
-    other.draw('noise_video_gan', LABELS, known=trained.Known(pixels[:1], (0,)), **options)
+    other.draw('noise_video_gan', LABELS, known=Known(pixels[:1], (0,)), **options)
 
 
 class Killed(BaseException):
@@ -254,8 +255,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, ba
   for workdir in (uninterrupted, tmp_path):
     cfg = workdirs.read_config(workdir)
     weights.append(
-      trained.stage_weights(
-        workdir, cfg, 'aligner', run._check_devices(cfg), ('denoiser', 'bridge', 'generator')
+      handed_on.weights(
+        workdir, cfg, 'aligner', sharding.make_mesh(-1, 1), ('denoiser', 'bridge', 'generator')
       )
     )
   jax.tree.map(np.testing.assert_array_equal, *weights)

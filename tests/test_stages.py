@@ -11,9 +11,10 @@ import numpy as np
 import optax
 import pytest
 
-from hgdt_jax import config, rng, run, sharding
+from hgdt_jax import config, handed_on, rng, sharding
 from hgdt_jax.gans import augment, game, rows, style
 from hgdt_jax.gans.types import Draft, Given, Judge
+from hgdt_jax.handed_on import abstract_state
 from hgdt_jax.stages import (
   STAGES,
   aligner,
@@ -25,7 +26,6 @@ from hgdt_jax.stages import (
   networks,
 )
 from hgdt_jax.state import Net, on_mesh
-from hgdt_jax.trained import abstract_state
 
 ROOT_KEY = 7
 
@@ -551,9 +551,9 @@ def test_a_joint_stage_whose_refiner_rests_hands_it_on_as_it_was(smallest):
   given['joint']['refiner_rows'] = 0
   cfg = config.build(config.Config, given)
   taken = _handed(cfg, ('generator', 'denoiser', 'bridge'))
-  begin = jax.jit(functools.partial(run._begin, cfg, joint))
+  begin = jax.jit(functools.partial(handed_on.begin, cfg, 'joint'))
   old, new, metrics = _trained(cfg, 'joint', 2, begin(jax.random.key(0), taken))
-  after = run._handed_on(new)
+  after = handed_on.of_state(new)
   for name in ('denoiser', 'bridge'):
     jax.tree.map(np.testing.assert_array_equal, after[name].params, taken[name].params)
   moved, _ = _moved_leaves(old.nets['generator'].params, new.nets['generator'].params)
@@ -564,7 +564,7 @@ def test_a_joint_stage_needs_no_aligner(smallest):
   """It trains the refiner without one, and leaves alone what no stage taught it to use."""
   given = smallest() | {'stages': ('gan', 'diffusion', 'joint')}
   cfg = config.build(config.Config, given)
-  begin = jax.jit(functools.partial(run._begin, cfg, joint))
+  begin = jax.jit(functools.partial(handed_on.begin, cfg, 'joint'))
   taken = _handed(cfg, ('generator', 'denoiser'))
   old, new, metrics = _trained(cfg, 'joint', 2, begin(jax.random.key(0), taken))
   moved, still = _moved_leaves(old.nets['denoiser'].params, new.nets['denoiser'].params)
@@ -591,13 +591,13 @@ def test_joint_goes_on_with_the_vectors_and_the_augmentation_of_stage_gan(smalle
   given['draft']['critic']['spectral_norm'] = True
   given['gan'] |= dict(augment='adaptive', augment_probability=0.2)
   cfg = config.build(config.Config, given)
-  begin = jax.jit(functools.partial(run._begin, cfg, joint))
+  begin = jax.jit(functools.partial(handed_on.begin, cfg, 'joint'))
   ended = jax.jit(lambda key: gan.init(cfg, key))(jax.random.key(1))
   critic = ended.nets['critic']
   critic = critic.keep(game=critic.kept['game'] | {'augment': jnp.float32(0.7)})
   others = {'denoiser': networks.init_denoiser, 'bridge': networks.init_bridge}
   taken = {name: Net.of(init(cfg, jax.random.key(2))) for name, init in others.items()}
-  taken |= run._handed_on(ended.replace(nets=ended.nets | {'critic': critic}))
+  taken |= handed_on.of_state(ended.replace(nets=ended.nets | {'critic': critic}))
 
   begun = begin(jax.random.key(0), taken).nets['critic']
   assert game.probability(begun) == jnp.float32(0.7)

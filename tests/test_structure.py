@@ -21,6 +21,7 @@ MAY_IMPORT = {
   'input_pipeline': 'input_pipeline',
   # Without a device, for verbs before their flags are parsed and for those who only read.
   'hgdt_jax': '',
+  'hgdt_jax.atomic': '',
   'hgdt_jax.cli': 'ml_collections hgdt_jax.guards hgdt_jax.interrupts',
   'hgdt_jax.fields': 'hgdt_jax.schema',
   'hgdt_jax.guards': '',
@@ -29,9 +30,11 @@ MAY_IMPORT = {
   'hgdt_jax.schema': '',
   'hgdt_jax.writer': 'jax',
   'hgdt_jax.methods': '',
-  'hgdt_jax.report': 'hgdt_jax.methods hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips',
+  'hgdt_jax.report': (
+    'hgdt_jax.atomic hgdt_jax.methods hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips'
+  ),
   # Pieces that know no configuration.
-  'hgdt_jax.checkpoint': 'jax hgdt_jax.processes',
+  'hgdt_jax.checkpoint': 'jax hgdt_jax.atomic hgdt_jax.processes',
   'hgdt_jax.processes': 'jax',
   'hgdt_jax.rng': 'jax',
   'hgdt_jax.shapes': 'jax',
@@ -53,7 +56,9 @@ MAY_IMPORT = {
   'hgdt_jax.sampling': 'jax hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
   'hgdt_jax.clip_decoder': 'input_pipeline',
   'hgdt_jax.clip_folders': 'input_pipeline hgdt_jax.clip_decoder hgdt_jax.metrics',
-  'hgdt_jax.scoring': 'jax hgdt_jax.clip_decoder hgdt_jax.clip_folders hgdt_jax.metrics',
+  'hgdt_jax.scoring': (
+    'jax hgdt_jax.atomic hgdt_jax.clip_decoder hgdt_jax.clip_folders hgdt_jax.metrics'
+  ),
   'hgdt_jax.train': (
     'jax hgdt_jax.checkpoint hgdt_jax.guards hgdt_jax.interrupts hgdt_jax.processes '
     'hgdt_jax.sharding hgdt_jax.writer'
@@ -68,18 +73,35 @@ MAY_IMPORT = {
     'hgdt_jax.stages hgdt_jax.fields hgdt_jax.gans hgdt_jax.rng hgdt_jax.schema hgdt_jax.sharding '
     'hgdt_jax.state'
   ),
-  'hgdt_jax.workdir': 'jax configs hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.stages',
+  'hgdt_jax.workdir': (
+    'jax configs hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.stages'
+  ),
+  'hgdt_jax.clip_sources': 'input_pipeline hgdt_jax.config hgdt_jax.processes',
+  'hgdt_jax.lending': 'hgdt_jax.config hgdt_jax.methods hgdt_jax.stages',
+  'hgdt_jax.handed_on': (
+    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state '
+    'hgdt_jax.workdir'
+  ),
+  'hgdt_jax.drawing': (
+    'jax hgdt_jax.config hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.rng '
+    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
+  ),
   'hgdt_jax.trained': (
-    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans '
-    'hgdt_jax.methods hgdt_jax.rng '
-    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.workdir'
+    'jax hgdt_jax.config hgdt_jax.drawing hgdt_jax.handed_on hgdt_jax.lending hgdt_jax.methods '
+    'hgdt_jax.rng hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.workdir'
   ),
   'hgdt_jax.programs': (
-    'jax hgdt_jax.config hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state hgdt_jax.trained'
+    'jax hgdt_jax.config hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state'
   ),
+  'hgdt_jax.laws': 'hgdt_jax.drawing hgdt_jax.metrics hgdt_jax.trained',
   'hgdt_jax.results': (
-    'hgdt_jax.config hgdt_jax.methods hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling '
-    'hgdt_jax.stages hgdt_jax.trained'
+    'hgdt_jax.atomic hgdt_jax.config hgdt_jax.drawing hgdt_jax.laws hgdt_jax.methods '
+    'hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.stages hgdt_jax.trained'
+  ),
+  'hgdt_jax.stage_run': (
+    'jax input_pipeline hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.guards hgdt_jax.handed_on '
+    'hgdt_jax.programs hgdt_jax.results hgdt_jax.rng hgdt_jax.stages hgdt_jax.train '
+    'hgdt_jax.workdir hgdt_jax.writer'
   ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.

@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from hgdt_jax import atomic
 from hgdt_jax.report import contents as contents_lib
 from hgdt_jax.report import facts, meanings, pictures, plots, scores, style
 from hgdt_jax.report.contents import Contents
@@ -38,9 +39,7 @@ def build(workdir: str | os.PathLike) -> pathlib.Path:
   contents = contents_lib.read(workdir)
   path = contents.workdir / 'report' / 'index.html'
   path.parent.mkdir(exist_ok=True)
-  part = path.with_name('.index.html.part')
-  part.write_text(render(contents), encoding='utf-8')
-  part.replace(path)
+  atomic.write(path, render(contents))
   return path
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import checkpoint, config, run, sharding, trained
+from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
 from hgdt_jax.gans import GANS
 from hgdt_jax.stages import STAGES, adversarial, networks
 from hgdt_jax.state import Net
@@ -107,7 +107,7 @@ def test_it_resumes_bit_for_bit_with_what_no_gradient_reaches(painter, tmp_path,
 def _state(given, workdir):
   cfg, mesh = config.build(config.Config, given), sharding.make_mesh(-1, 1)
   with checkpoint.Checkpoints(workdir, 'gan') as checkpoints:
-    return checkpoints.restore(trained.abstract_state(cfg, 'gan', mesh))[0]
+    return checkpoints.restore(handed_on.abstract_state(cfg, 'gan', mesh))[0]
 
 
 @pytest.mark.parametrize(

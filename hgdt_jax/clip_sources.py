@@ -1,0 +1,62 @@
+"""The clips of a configuration."""
+
+import dataclasses
+import pathlib
+
+import input_pipeline
+from hgdt_jax import config, processes
+
+
+def of(cfg: config.Config, split: str, workdir: pathlib.Path):
+  """The clips of a configuration; files that cannot be read are listed in `workdir`."""
+  data = cfg.data
+  from_files = {
+    'stride': data.stride,
+    'fps': data.target_fps,
+    'windows': data.windows,
+    'short': data.short,
+    'max_bad': data.max_bad,
+    'rejected_csv': str(workdir / 'rejected.csv') if processes.is_first() else '',
+    'test_share': data.test_share,
+  }
+  options = {
+    'synthetic': {'count': data.clips},
+    'folder': from_files | {'labels': data.labels},
+    'ckplus': from_files,
+    'mug': from_files,
+    'tfds': {'stride': data.stride},
+  }
+  return input_pipeline.make_source(
+    data.source,
+    path=data.path,
+    frames=data.frames,
+    size=data.size,
+    split=split,
+    seed=cfg.seed,
+    **options.get(data.source, {}),
+  )
+
+
+def held_out(cfg: config.Config, sources):
+  """Clips that scores are of, in one piece; `sources` by split."""
+  return input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
+
+
+def with_classes(cfg: config.Config, source) -> config.Config:
+  """The configuration with the number of classes that the source has."""
+  found = len(source.classes) if len(source.classes) > 1 else 0
+  asked = cfg.data.classes
+  if asked > 0 and asked < found:
+    raise ValueError(
+      f'config.data.classes={asked}: the source has {found}: {", ".join(source.classes)}; '
+      'use -1 for all of them, or 0 to train without'
+    )
+  classes = found if asked == -1 else asked
+  return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
+
+
+def say_rejected(sources, workdir):
+  """Says on the terminal how many files could not be used."""
+  rejected = {path for source in sources.values() for path, _ in getattr(source, 'rejected', ())}
+  if rejected and processes.is_first():
+    print(f'{len(rejected)} files left out; reasons in {workdir / "rejected.csv"}')

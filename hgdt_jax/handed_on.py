@@ -1,0 +1,78 @@
+"""What the stages of a workdir hand on: shapes of their states, and weights."""
+
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+from hgdt_jax import checkpoint, config, sharding
+from hgdt_jax import workdir as workdirs
+from hgdt_jax.stages import STAGES
+from hgdt_jax.state import Net
+
+
+def abstract_state(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
+  """Shapes, dtypes and shardings of a stage's state; nothing is allocated."""
+  shapes = _shapes(cfg, stage)
+  return jax.tree.map(
+    lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+    shapes,
+    sharding.of_state(shapes, mesh),
+  )
+
+
+@functools.cache  # to trace takes seconds
+def _shapes(cfg, stage):
+  return jax.eval_shape(functools.partial(STAGES[stage].init, cfg), jax.random.key(0))
+
+
+def weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, names) -> dict:
+  """What the networks `names` of a finished stage hand on; nothing else of it is read.
+
+  Raises:
+    OSError: its last checkpoint is damaged, or could not be restored.
+  """
+  like = abstract_state(cfg, stage, mesh).nets
+  part = {
+    name: {'params' if like[name].ema is None else 'ema': like[name].weights}
+    | ({'kept': like[name].kept} if like[name].kept else {})
+    for name in names
+  }
+  step, is_old = workdirs.last_step(workdir, stage), workdirs.format_of(workdir) < 3
+  if is_old:  # there the aligner had one direction, and its parameters no scope for it
+    part = _aligners_changed(part, lambda params: params['forward'])
+  found = checkpoint.restore_part(workdir, stage, step, {'nets': part})['nets']
+  if is_old:
+    found = _aligners_changed(found, lambda params: {'forward': params})
+  return {name: Net(next(iter(net.values())), net.get('kept', {})) for name, net in found.items()}
+
+
+def _aligners_changed(part, change):
+  """`{network: {kind: parameters}}` with `change` made to those of each aligner."""
+  one = lambda name, params: change(params) if name.startswith('aligner') else params
+  of_kind = lambda params: {name: one(name, each) for name, each in params.items()}
+  return {
+    network: {kind: of_kind(params) for kind, params in kinds.items()}
+    for network, kinds in part.items()
+  }
+
+
+def of_state(state) -> dict[str, Net]:
+  """What a stage hands on when it ends here, by network."""
+  return {name: net.handed_on for name, net in state.nets.items()}
+
+
+def begin(cfg: config.Config, stage: str, key: jax.Array, taken: dict[str, Net]):
+  """A stage's first state, with the networks `taken` over from earlier stages in it.
+
+  Raises:
+    ValueError: one of them has other parameters than the stage's own; missing or extra ones too.
+  """
+  state = STAGES[stage].init(cfg, key)
+  nets = dict(state.nets)
+  for name, given in taken.items():
+    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].handed_on):
+      raise ValueError(f'{name} has other parameters than the stage that starts from it')
+    nets[name] = nets[name].start_from(given)
+  return state.replace(nets=nets)
