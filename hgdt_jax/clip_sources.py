@@ -10,7 +10,8 @@ from hgdt_jax import config, processes
 def of(cfg: config.Config, split: str, workdir: pathlib.Path):
   """The clips of a configuration; files that cannot be read are listed in `workdir`."""
   data = cfg.data
-  from_files = {
+  given = {
+    'count': data.clips,
     'stride': data.stride,
     'fps': data.target_fps,
     'windows': data.windows,
@@ -18,14 +19,9 @@ def of(cfg: config.Config, split: str, workdir: pathlib.Path):
     'max_bad': data.max_bad,
     'rejected_csv': str(workdir / 'rejected.csv') if processes.is_first() else '',
     'test_share': data.test_share,
+    'labels': data.labels,
   }
-  options = {
-    'synthetic': {'count': data.clips},
-    'folder': from_files | {'labels': data.labels},
-    'ckplus': from_files,
-    'mug': from_files,
-    'tfds': {'stride': data.stride},
-  }
+  takes = input_pipeline.SOURCES[data.source].options
   return input_pipeline.make_source(
     data.source,
     path=data.path,
@@ -33,7 +29,7 @@ def of(cfg: config.Config, split: str, workdir: pathlib.Path):
     size=data.size,
     split=split,
     seed=cfg.seed,
-    **options.get(data.source, {}),
+    **{name: value for name, value in given.items() if name in takes},
   )
 
 

@@ -219,10 +219,7 @@ def build(
   Raises:
     ValueError: as there; or a plugin cannot be imported.
   """
-  plugins = given.get('plugins', ())
-  for i, name in enumerate(plugins if isinstance(plugins, (list, tuple)) else ()):
-    if isinstance(name, str):
-      _import(name, f'config.plugins[{i}]={name!r}')
+  import_plugins(given)
   known = {field.name for field in dataclasses.fields(cls)}
   more = {n: s.settings for n, s in STAGES.items() if n not in known and n in given}
   if more:  # sections of stages that plugins registered
@@ -230,11 +227,18 @@ def build(
   return schema.build(cls, given, defaults=defaults)
 
 
-def _import(name, path):
-  try:
-    importlib.import_module(name)
-  except (ImportError, ValueError) as error:
-    raise ValueError(f'{path}: {error}; want the name of a module on PYTHONPATH') from error
+def import_plugins(given: Mapping[str, Any]) -> None:
+  """The modules that a configuration names. ValueError where one cannot be imported."""
+  names = given.get('plugins', ())
+  for i, name in enumerate(names if isinstance(names, (list, tuple)) else ()):
+    if not isinstance(name, str):
+      continue  # `schema.build` says so
+    try:
+      importlib.import_module(name)
+    except (ImportError, ValueError) as error:
+      raise ValueError(
+        f'config.plugins[{i}]={name!r}: {error}; want the name of a module on PYTHONPATH'
+      ) from error
 
 
 def as_dict(config: Config) -> dict:

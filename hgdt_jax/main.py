@@ -28,9 +28,18 @@ _PROCESS = flags.DEFINE_integer(
   'process', None, 'Which, from 0; with --coordinator.', lower_bound=0
 )
 
+_LIST = flags.DEFINE_bool(
+  'list', False, 'Print all that a configuration can name, and what --config registers, and leave.'
+)
+
 
 def main():
-  from hgdt_jax import processes, run  # after the flags: --help needs no accelerator
+  from hgdt_jax import config, listing, processes, run  # after the flags: --help takes no time
+
+  if _LIST.value:
+    config.import_plugins(_CONFIG.value.to_dict())
+    print(listing.text())
+    return
 
   if _DISTRIBUTED.value:
     processes.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

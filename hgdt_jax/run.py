@@ -23,6 +23,7 @@ from hgdt_jax import (
   trained,
 )
 from hgdt_jax import workdir as workdirs
+from hgdt_jax.diffusion import samplers
 from hgdt_jax.drawing import Known
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
@@ -125,14 +126,16 @@ def sample(
     at: the numbers they have in the clips, from 0; none: from 0 on, as many as there are.
 
   Raises:
-    ValueError: the method needs a stage that is not done, there is no such label, the given frames
-      do not fit, or `out` holds other things than clips.
+    ValueError: the method needs a stage that is not done, there is no such method, sampler or
+      label, the given frames do not fit, or `out` holds other things than clips.
     FileNotFoundError: `workdir` holds no trained model, or `condition` is not there.
   """
   clips.refuse_foreign(out)
   workdirs.use_compile_cache(workdir)
   model = trained.Trained.load(workdir, method)
   cfg = model.cfg
+  if sampler:
+    samplers.find(sampler)  # which a plugin may have registered
   if label >= max(cfg.data.classes, 0):
     raise ValueError(f'--label={label}: the model knows {cfg.data.classes} classes, from 0')
   if guidance is not None and label < 0:

@@ -1,5 +1,5 @@
 """Clips for training and evaluation: sources, and batches in an order of their own."""
 
-from input_pipeline.pipeline import SOURCES, Batches, Source, fixed, make_source
+from input_pipeline.pipeline import SOURCES, Batches, Kind, Source, fixed, make_source
 
-__all__ = ['SOURCES', 'Batches', 'Source', 'fixed', 'make_source']
+__all__ = ['SOURCES', 'Batches', 'Kind', 'Source', 'fixed', 'make_source']

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import warnings
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import grain
 import numpy as np
@@ -39,6 +40,21 @@ class Source(Protocol):
     """Returns clip i with what a source draws anew each epoch: the start of a window, say."""
 
 
+class Kind(NamedTuple):
+  """What the registry `SOURCES` holds.
+
+  Attributes:
+    meaning: in a line.
+    make: `(path, *, frames, size, split, seed, **options)` -> `Source`; ValueError or
+      FileNotFoundError with one line that says what to change.
+    options: the names of its options.
+  """
+
+  meaning: str
+  make: Callable[..., Source]
+  options: tuple[str, ...] = ()
+
+
 def _synthetic(path, *, frames, size, split, seed, count=4096, channels=3):
   del path
   return Synthetic(frames, size, count, seed, split, channels)
@@ -54,13 +70,32 @@ def _on_disk(cls, what):
   return make
 
 
+_FILES = ('stride', 'fps', 'windows', 'short', 'max_bad', 'rejected_csv')  # of any files of clips
+_SPLIT = ('test_share', 'split_seed')
 SOURCES = {
-  'synthetic': _synthetic,
-  'folder': _on_disk(Folder, 'a folder of clips'),
-  'arrayrecord': _on_disk(ArrayRecords, 'a folder made by python -m input_pipeline.prepare'),
-  'tfds': _on_disk(Tfds, 'the name of a tensorflow_datasets set, or its folder'),
-  'ckplus': _on_disk(CKPlus, 'the folder of CK+'),
-  'mug': _on_disk(MUG, 'the folder of MUG'),
+  'synthetic': Kind(
+    'moving shapes, drawn as they are asked for', _synthetic, ('count', 'channels')
+  ),
+  'folder': Kind(
+    'videos, arrays or folders of frames',
+    _on_disk(Folder, 'a folder of clips'),
+    (*_FILES, *_SPLIT, 'labels'),
+  ),
+  'arrayrecord': Kind(
+    'what python -m input_pipeline.prepare made of another source',
+    _on_disk(ArrayRecords, 'a folder made by python -m input_pipeline.prepare'),
+  ),
+  'tfds': Kind(
+    'a set of tensorflow_datasets',
+    _on_disk(Tfds, 'the name of a tensorflow_datasets set, or its folder'),
+    ('stride', 'short', 'data_dir', 'key', 'train_split', 'test_split'),
+  ),
+  'ckplus': Kind(
+    'CK+: faces, by emotion',
+    _on_disk(CKPlus, 'the folder of CK+'),
+    (*_FILES, *_SPLIT, 'unlabelled'),
+  ),
+  'mug': Kind('MUG: faces, by emotion', _on_disk(MUG, 'the folder of MUG'), (*_FILES, *_SPLIT)),
 }
 
 
@@ -73,12 +108,12 @@ def make_source(kind, *, path='', frames, size, split, seed=0, **options) -> Sou
   """
   if kind not in SOURCES:
     raise ValueError(f'source {kind!r}: want one of {", ".join(SOURCES)}')
-  try:
-    return SOURCES[kind](path, frames=frames, size=size, split=split, seed=seed, **options)
-  except TypeError as e:
-    if 'unexpected keyword argument' not in str(e):
-      raise
-    raise ValueError(f'source {kind}: no option {str(e).rpartition(" ")[2]}') from e
+  found = SOURCES[kind]
+  if unknown := sorted(set(options) - set(found.options)):
+    raise ValueError(
+      f'source {kind}: no option {unknown[0]!r}; it has {", ".join(found.options) or "none"}'
+    )
+  return found.make(path, frames=frames, size=size, split=split, seed=seed, **options)
 
 
 class Batches:

@@ -46,7 +46,7 @@ def main(arguments=None) -> int:
   """Runs the command line; returns the exit code."""
   args = _parse(arguments)
   options = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
-  if args.source not in ('synthetic', 'tfds'):
+  if 'rejected_csv' in SOURCES[args.source].options:
     options['rejected_csv'] = str(pathlib.Path(args.out) / 'rejected.csv')
   try:
     sources = {

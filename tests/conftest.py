@@ -5,7 +5,9 @@ import fcntl
 import importlib.metadata
 import os
 import pathlib
+import re
 import shutil
+import sys
 import tempfile
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
@@ -24,8 +26,12 @@ import numpy as np
 import pytest
 from absl import flags
 
+import input_pipeline
 from configs import hybrid
-from hgdt_jax import config, run, sharding
+from hgdt_jax import config, denoisers, gans, methods, run, sharding, stages
+from hgdt_jax.diffusion import samplers
+from hgdt_jax.losses import adversarial
+from hgdt_jax.metrics import measures, table
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
@@ -108,3 +114,26 @@ def finished(tmp_path_factory, one_device):
     if not (workdir / 'report' / 'index.html').exists():
       run.main(_smallest(), workdir)
   return workdir
+
+
+PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'extending.md'
+REGISTRIES = (
+  *(gans.GANS, denoisers.DENOISERS, stages.STAGES, methods.METHODS, samplers.SAMPLERS),
+  *(adversarial.OBJECTIVES, table.METRICS, measures.MEASURES, input_pipeline.SOURCES),
+)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+  """The files of docs/extending.md, where modules are found; what they register goes again."""
+  folder, before = tmp_path / 'files', [dict(registry) for registry in REGISTRIES]
+  folder.mkdir()
+  for name, text in re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE.read_text(), re.DOTALL):
+    (folder / name).write_text(text)
+  monkeypatch.syspath_prepend(str(folder))
+  yield folder
+  for path in folder.glob('*.py'):
+    sys.modules.pop(path.stem, None)
+  for registry, entries in zip(REGISTRIES, before):
+    registry.clear()
+    registry.update(entries)

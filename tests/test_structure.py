@@ -105,8 +105,14 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.
-  'hgdt_jax.main': 'hgdt_jax.cli hgdt_jax.processes hgdt_jax.run',
-  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.run hgdt_jax.diffusion.samplers',
+  'hgdt_jax.listing': (
+    'input_pipeline hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.losses '
+    'hgdt_jax.methods hgdt_jax.metrics hgdt_jax.report hgdt_jax.stages'
+  ),
+  'hgdt_jax.main': (
+    'hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
+  ),
+  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.run',
   'hgdt_jax.evaluate': 'hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.metrics hgdt_jax.scoring',
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')

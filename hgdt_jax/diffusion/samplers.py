@@ -19,7 +19,7 @@ preserving or not. Options, beside those of the single sampler:
              arrive out of order; call `jax.effects_barrier()` before using what it collected
   noise      the law of fresh noise: that of training
 
-Arithmetic and result are at least float32. `evaluations(name, steps)` counts network evaluations.
+Arithmetic and result are at least float32.
 """
 
 import math
@@ -158,21 +158,40 @@ def heun(
   return _run(step, None, denoise, x_start, schedule=schedule, steps=steps, **options)
 
 
+class Sampler(NamedTuple):
+  """What the registry `SAMPLERS` holds; called as it says above.
+
+  Attributes:
+    meaning: in a line.
+    run: as above.
+    evaluations: steps -> how often it calls the denoise function.
+  """
+
+  meaning: str
+  run: Callable[..., Array]
+  evaluations: Callable[[int], int] = lambda steps: steps
+
+  def __call__(self, *args, **options) -> Array:
+    return self.run(*args, **options)
+
+
 SAMPLERS = {
-  'ddpm': ddpm,
-  'ddim': ddim,
-  'dpmpp_2m': dpmpp_2m,
-  'dpmpp_2m_sde': dpmpp_2m_sde,
-  'heun': heun,
-  'euler': euler,
+  'ddpm': Sampler('ancestral: all of the noise is drawn anew at each step', ddpm),
+  'ddim': Sampler('first order, no fresh noise', ddim),
+  'dpmpp_2m': Sampler('DPM-Solver++, second order in two steps', dpmpp_2m),
+  'dpmpp_2m_sde': Sampler('the same with fresh noise', dpmpp_2m_sde),
+  'heun': Sampler(
+    'second order in one step, of two evaluations', heun, lambda steps: 2 * steps - 1
+  ),
+  'euler': Sampler('first order in sigma / alpha', euler),
 }
 
 
-def evaluations(name: str, steps: int) -> int:
-  """How often that sampler calls the denoise function for that many steps."""
+def find(name: str) -> Sampler:
+  """ValueError with the choices for an unknown name."""
   if name not in SAMPLERS:
     raise ValueError(f'sampler {name!r} is unknown; choose one of {", ".join(SAMPLERS)}')
-  return 2 * steps - 1 if name == 'heun' else steps
+  return SAMPLERS[name]
 
 
 class _Level(NamedTuple):

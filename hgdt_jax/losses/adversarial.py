@@ -12,42 +12,46 @@ import jax.numpy as jnp
 
 
 class Objective(NamedTuple):
-  """The losses of both players.
+  """What the registry `OBJECTIVES` holds: the losses of both players.
 
-  `neutral` is the logit of an undecided critic; None where only differences of logits mean
-  anything.
+  Attributes:
+    meaning: in a line.
+    critic: (real logits, fake logits) -> its loss.
+    generator: the same, of the other.
+    neutral: the logit of an undecided critic; None where only differences of logits mean anything.
   """
 
+  meaning: str
   critic: Callable[[jax.Array, jax.Array], jax.Array]
   generator: Callable[[jax.Array, jax.Array], jax.Array]
   neutral: float | None = 0.0
 
 
 OBJECTIVES = {
-  # Goodfellow et al. 2014, the non-saturating form.
   'nonsaturating': Objective(
+    'Goodfellow et al. 2014, the non-saturating form',
     critic=lambda real, fake: jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake)),
     generator=lambda real, fake: jnp.mean(jax.nn.softplus(-fake)),
   ),
-  # Lim and Ye 2017.
   'hinge': Objective(
+    'Lim and Ye 2017',
     critic=lambda real, fake: jnp.mean(jax.nn.relu(1 - real)) + jnp.mean(jax.nn.relu(1 + fake)),
     generator=lambda real, fake: -jnp.mean(fake),
   ),
-  # Mao et al. 2017.
   'least_squares': Objective(
+    'Mao et al. 2017',
     critic=lambda real, fake: jnp.mean(jnp.square(real - 1)) + jnp.mean(jnp.square(fake)),
     generator=lambda real, fake: jnp.mean(jnp.square(fake - 1)),
     neutral=0.5,
   ),
-  # Arjovsky et al. 2017. Bounded only under a penalty, best `interpolation_penalty`.
   'wasserstein': Objective(
+    'Arjovsky et al. 2017; bounded only under a penalty, best of interpolations',
     critic=lambda real, fake: jnp.mean(fake) - jnp.mean(real),
     generator=lambda real, fake: -jnp.mean(fake),
     neutral=None,
   ),
-  # Huang et al. 2024 (R3GAN), after Jolicoeur-Martineau 2018: each real is paired with a fake.
   'relativistic': Objective(
+    'Huang et al. 2024 (R3GAN), after Jolicoeur-Martineau 2018: each real with a fake',
     critic=lambda real, fake: jnp.mean(jax.nn.softplus(fake - real)),
     generator=lambda real, fake: jnp.mean(jax.nn.softplus(real - fake)),
     neutral=None,

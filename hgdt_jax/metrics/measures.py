@@ -24,20 +24,20 @@ class Measure:
 
 
 def make(name: str, load: Callable[[str], Any]) -> Measure:
-  """The measure `name`, one of `NAMES`; `load(network name)` gives pretrained networks.
+  """The measure of this name; `load(network name)` gives pretrained networks.
 
   ValueError or FileNotFoundError (from `load`) where a network is missing.
   """
-  if name in _PIXELS:
-    return _PIXELS[name]
+  if name in MEASURES:
+    return MEASURES[name]
   build, network = _NETWORKS[name]
   return build(_OWN[network]() if network in _OWN else load(network))
 
 
 def is_paired(name: str) -> bool:
   """Whether the measure `name` compares the i-th real with the i-th generated clip."""
-  if name in _PIXELS:
-    return _PIXELS[name].paired
+  if name in MEASURES:
+    return MEASURES[name].paired
   return _NETWORKS[name][0] in (_frame_distances, _identity_of_input)
 
 
@@ -109,7 +109,7 @@ _NETWORKS = {  # name: (builder, network)
   'acd': (_identity, 'face'),
   'acd_i': (_identity_of_input, 'face'),
 }
-_PIXELS = {
+MEASURES = {  # those of pixels alone
   'psnr': Measure(
     lambda real, fake: image.psnr(real, fake)[..., None],
     {'definition': 'per frame, mean over frames that differ'},
@@ -150,4 +150,3 @@ _PIXELS = {
     {'definition': 'mean absolute difference of consecutive frames, in [0, 1]'},
   ),
 }
-NAMES = (*_NETWORKS, *_PIXELS)

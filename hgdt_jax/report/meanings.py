@@ -2,9 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from hgdt_jax import methods
 
+NO_STAMP: Mapping[str, Any] = MappingProxyType({})
 LEAST_MOTION = 0.5  # below this share of real motion a clip counts as frozen
 
 
@@ -45,16 +49,6 @@ class Metric:
       return abs(math.log(value)) if value > 0 else math.inf
     return -value if self.better == 'higher' else value
 
-
-ROWS = (
-  Row('real', 'Real', 'held-out clips of the data set', compared=False),
-  *(Row(name, one.label, one.meaning) for name, one in methods.METHODS.items()),
-  *(
-    Row(f'{name}_first_frame', f'{one.label}, image given', 'it continues a first frame', False)
-    for name, one in methods.METHODS.items()
-    if one.continues
-  ),
-)
 
 MOTION_RATIO = Metric(
   'motion_ratio',
@@ -236,23 +230,41 @@ METRICS = (
 )
 
 
-def metric(name: str) -> Metric:
-  """The metric of this name; one that is not in the table is shown without a direction."""
-  return next((m for m in METRICS if m.name == name), Metric(name, name, '', ''))
+def metric(name: str, stamp: Mapping[str, Any] = NO_STAMP) -> Metric:
+  """The metric of this name; of one that is not in the table, what its stamp says."""
+  better = {'lower': 'lower', 'higher': 'higher', 'near 1': 'one'}.get(stamp.get('better'), '')
+  other = Metric(name, name, better, str(stamp.get('definition', '')))
+  return next((m for m in METRICS if m.name == name), other)
 
 
-def ordered_metrics(names) -> list[Metric]:
-  """These metrics in the order of the table, unknown ones last, by name."""
+def ordered_metrics(names, stamps: Mapping[str, Mapping[str, Any]] = NO_STAMP) -> list[Metric]:
+  """These metrics in the order of the table, unknown ones last, by name; `stamps` as `metric`."""
   known = [m for m in METRICS if m.name in names]
-  return known + [metric(name) for name in sorted(set(names) - {m.name for m in known})]
+  others = sorted(set(names) - {m.name for m in known})
+  return known + [metric(name, stamps.get(name, NO_STAMP)) for name in others]
+
+
+def rows() -> dict[str, Row]:
+  """Every row that has a meaning, by name, in the order they are shown."""
+  ways = methods.METHODS.items()
+  found = (
+    Row('real', 'Real', 'held-out clips of the data set', compared=False),
+    *(Row(name, one.label, one.meaning) for name, one in ways),
+    *(
+      Row(f'{name}_first_frame', f'{one.label}, image given', 'it continues a first frame', False)
+      for name, one in ways
+      if one.continues
+    ),
+  )
+  return {one.name: one for one in found}
 
 
 def row(name: str) -> Row:
-  """The row of this name; one that is not in the table goes by its own name."""
-  return next((r for r in ROWS if r.name == name), Row(name, name, ''))
+  """The row of this name; one that has no meaning goes by its own name."""
+  return rows().get(name, Row(name, name, ''))
 
 
 def ordered_rows(names) -> list[Row]:
-  """These rows in the order of the table, unknown ones last, by name."""
-  known = [r for r in ROWS if r.name in names]
-  return known + [row(name) for name in sorted(set(names) - {r.name for r in known})]
+  """These rows in their order, unknown ones last, by name."""
+  known = [one for name, one in rows().items() if name in names]
+  return known + [row(name) for name in sorted(set(names) - rows().keys())]

@@ -32,7 +32,11 @@ def values(result: Mapping[str, Any]) -> dict[str, float | None]:
 
 def metrics_of(results: Sequence[Mapping[str, Any]]) -> list[meanings.Metric]:
   """The metrics that any of these results has, in the order they are shown."""
-  return meanings.ordered_metrics({name for result in results for name in values(result)})
+  stamps = {}
+  for result in results:
+    said = result.get('protocol') or {}
+    stamps |= {name: said.get(name) or stamps.get(name, {}) for name in values(result)}
+  return meanings.ordered_metrics(stamps, stamps)
 
 
 def in_order(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

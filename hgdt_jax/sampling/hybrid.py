@@ -22,7 +22,7 @@ class Recipe:
 
   def evaluations(self, steps: int) -> int:
     """Network evaluations of that many steps."""
-    return samplers.evaluations(self.sampler, steps)
+    return samplers.find(self.sampler).evaluations(steps)
 
   def steps(self, evaluations: int) -> int:
     """The most steps that cost no more than that many evaluations."""
@@ -68,7 +68,7 @@ def walk(
 
   `t_start`, and `steps` up to the static `most_steps`, may be traced.
   """
-  return samplers.SAMPLERS[recipe.sampler](
+  return samplers.find(recipe.sampler)(
     denoise,
     start,
     key,

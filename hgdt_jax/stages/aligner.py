@@ -131,7 +131,7 @@ def _train_bridge(cfg, nets, tx, net, draft, key, decay):
   if cfg.aligner.latents == 'noised':
     t_key, noise_key = jax.random.split(key)
     schedule, eps = denoising.schedule(cfg), denoising.frame_noise(cfg)(noise_key, clip.shape)
-    t = training.sample_times(t_key, len(clip), denoising.times(cfg), schedule)
+    t = training.sample_times(t_key, len(clip), denoising.configured_times(cfg), schedule)
     clip = schedule.diffuse(clip, eps, t)
 
   def loss_fn(params):

@@ -28,21 +28,27 @@ def mixing(cfg, batch: int) -> jax.Array:
   return (jnp.arange(batch) >= round(cfg.diffusion.frames_share * batch)).astype(jnp.float32)
 
 
-def times(cfg) -> training.TimeDistribution:
+def configured_times(cfg) -> training.TimeDistribution:
   return training.TimeDistribution(
     cfg.diffusion.times, tau=cfg.hybrid.tau, share=cfg.diffusion.low_noise_share
   )
 
 
-def loss(cfg, network, video: jax.Array, key: jax.Array):
-  """`diffusion_loss` as the configuration has it: ([B] losses, aux)."""
+def loss(
+  cfg,
+  network,
+  video: jax.Array,
+  key: jax.Array,
+  times: training.TimeDistribution | None = None,
+):
+  """`diffusion_loss` as the configuration has it, or at other `times`: ([B] losses, aux)."""
   return training.diffusion_loss(
     network,
     video,
     key,
     schedule=schedule(cfg),
     parameterization=prediction(cfg),
-    times=times(cfg),
+    times=times or configured_times(cfg),
     weight=training.LossWeight(cfg.diffusion.weight),
     noise=frame_noise(cfg),
   )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hgdt_jax.diffusion import schedules
-from hgdt_jax.diffusion.samplers import SAMPLERS, evaluations
+from hgdt_jax.diffusion.samplers import SAMPLERS, find
 from hgdt_jax.diffusion.spacing import SPACINGS
 
 COSINE = schedules.make('cosine')
@@ -66,7 +66,7 @@ def test_evaluations_are_what_evaluations_says(exact, denoise, name):
     calls.clear()
     exact.sampler(name, counted, steps=steps)(x, jax.random.key(6))
     jax.effects_barrier()
-    assert len(calls) == evaluations(name, steps)
+    assert len(calls) == find(name).evaluations(steps)
 
 
 @pytest.mark.parametrize('name', SAMPLERS)
@@ -155,7 +155,7 @@ def test_wrong_arguments_are_told(denoise):
   with pytest.raises(ValueError, match='static, dynamic'):
     SAMPLERS['ddim'](denoise, x, jax.random.key(0), **args, threshold='clip')
   with pytest.raises(ValueError, match='ddpm, ddim, dpmpp_2m'):
-    evaluations('plms', 4)
+    find('plms').evaluations(4)
 
 
 def test_euler_is_euler_s_method_on_the_flow(exact):

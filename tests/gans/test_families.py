@@ -2,9 +2,6 @@
 
 import importlib
 import json
-import pathlib
-import re
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,34 +9,16 @@ import numpy as np
 import pytest
 
 from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
-from hgdt_jax.gans import GANS
 from hgdt_jax.stages import STAGES, adversarial, networks
 from hgdt_jax.state import Net
 
 ALIGNED = ('gan', 'diffusion', 'aligner')
-PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'extending.md'
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-  """The page's files in a folder that modules are found in."""
-  folder = tmp_path / 'files'
-  folder.mkdir()
-  for name, text in re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE.read_text(), re.DOTALL):
-    (folder / name).write_text(text)
-  monkeypatch.syspath_prepend(str(folder))
-  before = dict(GANS)
-  yield folder
-  for path in folder.glob('*.py'):
-    sys.modules.pop(path.stem, None)
-  GANS.clear()
-  GANS.update(before)
 
 
 @pytest.fixture
 def painter(files, tiny_dict):
   """The smallest configuration with that family."""
-  importlib.import_module('painter')
+  tiny_dict['plugins'] = ('painter',)
   tiny_dict['draft'] = {'name': 'painter', 'width': 8, 'code_size': 4}
   tiny_dict['aligner']['latents'] = 'none'
   tiny_dict['gan']['steps'] = 4

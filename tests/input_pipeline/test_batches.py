@@ -190,7 +190,14 @@ def test_fixed_is_fixed_and_fewer_are_a_part_of_more(source):
 
 
 def test_public_names():
-  assert set(input_pipeline.__all__) == {'SOURCES', 'Batches', 'Source', 'fixed', 'make_source'}
+  assert set(input_pipeline.__all__) == {
+    'SOURCES',
+    'Batches',
+    'Kind',
+    'Source',
+    'fixed',
+    'make_source',
+  }
 
 
 def test_a_killed_worker_is_told_in_a_line_and_nothing_is_lost(folder):

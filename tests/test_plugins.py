@@ -1,0 +1,86 @@
+"""One of each that is no part of the package: the files of docs/extending.md, as they stand."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
+from hgdt_jax import workdir as workdirs
+
+PLUGINS = ('painter', 'contrast', 'bars', 'half_ddim', 'polish', 'pearson')
+STAGES = ('gan', 'diffusion', 'polish')
+
+
+@pytest.fixture
+def plugged(files, tiny_dict):
+  """The smallest configuration with all of them."""
+  tiny_dict |= {'plugins': PLUGINS, 'stages': STAGES, 'polish': {'steps': 4, 'learning_rate': 1e-3}}
+  tiny_dict['draft'] = {'name': 'painter', 'width': 8, 'code_size': 4}
+  tiny_dict['data'] |= {'source': 'bars', 'classes': -1}
+  tiny_dict['aligner']['latents'] = 'none'
+  tiny_dict['hybrid']['sampler'] = 'ddim_half'
+  tiny_dict['evaluation'] |= dict(checks=1, evaluations=(), taus=(0.5,), metrics=('contrast',))
+  return tiny_dict
+
+
+def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path, one_device):
+  whole, halves = tmp_path / 'whole', tmp_path / 'halves'
+  with one_device():
+    run.main(plugged, whole)
+    plugged['polish']['steps'] = 2
+    run.train_stages(plugged, halves)
+    plugged['polish']['steps'] = 4
+    run.train_stages(plugged, halves)
+    states = [_state(workdir) for workdir in (whole, halves)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    model = trained.Trained.load(whole)
+    draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=1, tau=0.5)
+    assert (draw('polished') != draw('hybrid')).any()  # another denoiser
+    run.sample(whole, tmp_path / 'clips', method='polished', num=4, sampler='ddim_half')
+  assert len(list((tmp_path / 'clips').glob('*.mp4'))) == 4
+
+  rows = json.loads((whole / 'results.json').read_text())['results']
+  assert [row['method'] for row in rows][-1] == 'polished'
+  assert all(0 < row['metrics']['contrast'] < 1 for row in rows)
+  logged = [json.loads(line) for line in (whole / 'metrics.jsonl').read_text().splitlines()]
+  scored = [row for row in logged if 'polish/held_out/motion_ratio' in row]
+  assert [row['step'] for row in scored] == [4]
+  page = (whole / 'report' / 'index.html').read_text()
+  assert 'Hybrid, polished' in page and 'standard deviation of the pixels of a clip' in page
+
+
+def _state(workdir):
+  cfg, mesh = workdirs.read_config(workdir), sharding.make_mesh(-1, 1)
+  with checkpoint.Checkpoints(workdir, 'polish') as checkpoints:
+    return checkpoints.restore(handed_on.abstract_state(cfg, 'polish', mesh))[0]
+
+
+def test_a_loss_is_one_that_the_house_s_own_gan_may_play_by(files, tiny_dict):
+  tiny_dict |= {'plugins': ('pearson',)}
+  tiny_dict['draft']['objective'] = 'pearson'
+  assert config.build(config.Config, tiny_dict).draft.objective == 'pearson'
+
+
+def test_a_stage_without_its_section_is_named(plugged):
+  del plugged['polish']
+  with pytest.raises(ValueError, match=r'config\.polish: missing; stage polish has its settings'):
+    config.build(config.Config, plugged)
+
+
+def test_the_list_names_all_that_is_registered(files, tmp_path):
+  recipe = tmp_path / 'with_plugins.py'
+  recipe.write_text(
+    'from configs import hybrid\n\n\ndef get_config():\n'
+    f"  config = hybrid.get_config('small')\n  config.plugins = {PLUGINS}\n  return config\n"
+  )
+  verb = [sys.executable, '-m', 'hgdt_jax.main', '--list', f'--config={recipe}']
+  found_in = {**os.environ, 'PYTHONPATH': str(files)}
+  done = subprocess.run(verb, capture_output=True, text=True, env=found_in)
+  assert done.returncode == 0, done.stderr
+  for name in ('style', 'painter', 'polished', 'contrast', 'bars', 'ddim_half', 'pearson', 'fvd'):
+    assert f'\n  {name} ' in done.stdout
