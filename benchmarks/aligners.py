@@ -226,11 +226,12 @@ def flows(model):
 
 def flows_of(model, items, t):
   """What the aligners say of clips diffused to t: `{aligner: (flow, gate)}`, in order of time."""
+  from hgdt_jax import pixels
   from hgdt_jax.denoisers.types import Condition
   from hgdt_jax.stages import denoising, networks
 
   cfg, count = model.cfg, len(items)
-  clip = jnp.stack([item['video'] for item in items]) / 127.5 - 1.0
+  clip = jnp.asarray(pixels.to_clip(np.stack([item['video'] for item in items])))
   label = jnp.array([item['label'] for item in items])
   noise = denoising.frame_noise(cfg)(jax.random.key(0), clip.shape)
   level = jnp.full(count, t)

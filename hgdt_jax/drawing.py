@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hgdt_jax import config, rng, sharding
+from hgdt_jax import config, pixels, rng, sharding
 from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
@@ -189,7 +189,7 @@ class Drawing:
   @functools.cached_property
   def _to_pixels(self):
     def program(clip, contrast):
-      return jnp.clip(jnp.round((contrast * clip + 1.0) * 127.5), 0, 255).astype(jnp.uint8)
+      return pixels.of_clip(contrast * clip)
 
     # Whole on every device, so that every process can read it.
     return jax.jit(program, out_shardings=sharding.replicated(self.mesh))
@@ -206,17 +206,17 @@ class Drawing:
     return self._rows(np.arange(first, first + len(rows), dtype=np.int32))
 
   def clips(self, video):
-    return self._rows(np.asarray(video, np.float32) / 127.5 - 1.0)
+    return self._rows(pixels.to_clip(np.asarray(video)))
 
   def known(self, known, frames):
     """(clips `[N, T, H, W, C]` in [-1, 1], mask `[1, T]`), N the number of clips or 1; or None."""
     if known is None:
       return None
-    size, pixels = self.cfg.data.size, known.pixels
-    pixels = pixels[None] if pixels.ndim == 4 else pixels
-    clip = np.zeros((len(pixels), frames, size, size, networks.CHANNELS), np.float32)
+    size, given = self.cfg.data.size, known.pixels
+    given = given[None] if given.ndim == 4 else given
+    clip = np.zeros((len(given), frames, size, size, networks.CHANNELS), np.float32)
     mask = np.zeros((1, frames), bool)
-    clip[:, list(known.frames)] = pixels / 127.5 - 1.0
+    clip[:, list(known.frames)] = pixels.to_clip(given)
     mask[:, list(known.frames)] = True
     return clip, mask
 

@@ -19,7 +19,7 @@ import pytest
 
 from hgdt_jax import config, laws, results, sharding, trained
 from hgdt_jax import methods as ways
-from hgdt_jax.denoisers.types import Denoised
+from hgdt_jax.denoisers.types import Condition, Denoised
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.drawing import Known
 from hgdt_jax.metrics import kernel
@@ -357,9 +357,9 @@ def test_a_backward_pass_costs_a_forward_pass(model):
   """As XLA counts operations: with respect to the clip, not to the weights."""
   cfg, weights = model.cfg, model.weights['aligner']['denoiser'].params
   x, label = jnp.zeros((1, cfg.data.frames, 16, 16, 3)), jnp.zeros(1, jnp.int32)
-  plain = networks.Condition.plain(label, cfg.data.frames, cfg.draft.latent_size)
+  plain = Condition.plain(label, cfg.data.frames, cfg.draft.latent_size)
   denoiser = networks.make(cfg).denoiser
-  forward = lambda x: denoiser.apply({'params': weights}, x, jnp.ones(1), plain, jnp.ones(1))
+  forward = lambda x: denoiser.apply({'params': weights}, x, jnp.ones(1), plain, jnp.ones(1)).output
   both = jax.value_and_grad(lambda x: jnp.sum(forward(x) ** 2))
   once, twice = (jax.jit(f).lower(x).cost_analysis()['flops'] for f in (forward, both))
   assert twice / once == pytest.approx(2.0, abs=0.15)

@@ -35,6 +35,7 @@ MAY_IMPORT = {
   ),
   # Pieces that know no configuration.
   'hgdt_jax.checkpoint': 'jax hgdt_jax.atomic hgdt_jax.processes',
+  'hgdt_jax.pixels': 'jax',
   'hgdt_jax.processes': 'jax',
   'hgdt_jax.rng': 'jax',
   'hgdt_jax.shapes': 'jax',
@@ -70,8 +71,8 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.stages': (
     'jax flax optax hgdt_jax.denoisers hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses '
-    'hgdt_jax.stages hgdt_jax.fields hgdt_jax.gans hgdt_jax.rng hgdt_jax.schema hgdt_jax.sharding '
-    'hgdt_jax.state'
+    'hgdt_jax.stages hgdt_jax.fields hgdt_jax.gans hgdt_jax.pixels hgdt_jax.rng hgdt_jax.schema '
+    'hgdt_jax.sharding hgdt_jax.state'
   ),
   'hgdt_jax.workdir': (
     'jax configs hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.stages'
@@ -83,7 +84,8 @@ MAY_IMPORT = {
     'hgdt_jax.workdir'
   ),
   'hgdt_jax.drawing': (
-    'jax hgdt_jax.config hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.rng '
+    'jax hgdt_jax.config hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.pixels '
+    'hgdt_jax.rng '
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
   ),
   'hgdt_jax.trained': (

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+from hgdt_jax import pixels
+
 
 def clips(batch) -> jax.Array:
-  """uint8 `[B, T, H, W, C]` -> float32 in [-1, 1]; the only place where clips are normalised."""
-  return batch['video'].astype(jnp.float32) / 127.5 - 1.0
+  """float32 `[B, T, H, W, C]` in [-1, 1]."""
+  return pixels.to_clip(batch['video'])
 
 
 def labels(cfg, batch) -> jax.Array:
