@@ -9,8 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base, hybrid, paper, weizmann, zoo
+from configs import base, dit, hybrid, paper, weizmann, zoo
 from hgdt_jax import config, report, run, schema, writer
+from hgdt_jax.denoisers.dit import DiT
+from hgdt_jax.denoisers.dit import make as make_dit
+from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.denoisers.unet3d import UNet3D
 from hgdt_jax.gans.style.critic import Critic
 from hgdt_jax.gans.style.generator import Generator
@@ -196,16 +199,28 @@ def test_a_network_reads_a_field_where_it_acts_on_it(tiny, monkeypatch):
   assert read == {'width', 'patch'}  # maps are of 4x4 at once: nothing asks for their most
 
 
+def test_the_transformer_reads_each_of_its_fields(monkeypatch):
+  settings = config.build(config.Config, dit.get_config('small').to_dict()).denoiser
+  read, by = set(), lambda module: module.startswith(NETWORKS)
+  fields = dataclasses.asdict(settings).keys() - {'name'}
+  monkeypatch.setattr(DiT, '__getattribute__', _noting(DiT, fields, read.add, by))
+  network = make_dit(settings, channels=3, latent_size=0, classes=0, dtype=np.float32)
+  assert not read
+  clip, told = np.zeros((1, 4, 16, 16, 3)), Condition.plain(np.zeros(1, int), 4, 0)
+  jax.eval_shape(network.init, jax.random.key(0), clip, np.zeros(1), told, np.ones(1))
+  assert read == fields
+
+
 RECIPES = [
-  (recipe, preset) for recipe in (hybrid, paper, weizmann, zoo) for preset in recipe.PRESETS
+  (recipe, preset) for recipe in (dit, hybrid, paper, weizmann, zoo) for preset in recipe.PRESETS
 ]
 
 
 @pytest.mark.parametrize(('recipe', 'preset'), RECIPES)
 def test_every_preset_is_a_valid_configuration(recipe, preset):
   built = config.build(config.Config, recipe.get_config(preset).to_dict())
-  joint = () if recipe is paper else ('joint',)
-  assert built.stages == ('gan', 'diffusion', 'aligner', *joint)
+  left_out = {paper: ('joint', 'fewstep'), dit: ('aligner', 'fewstep')}.get(recipe, ('fewstep',))
+  assert built.stages == tuple(stage for stage in config.STAGES if stage not in left_out)
 
 
 @pytest.mark.parametrize('preset', paper.PRESETS)

@@ -62,6 +62,7 @@ class Settings(Protocol):
   name: str  # the family's
   aligns: bool  # it has an aligner, which stage `aligner` trains
   late: tuple[str, ...]  # how the names of the parameters begin that learn from that stage on only
+  remat: bool  # a backward pass computes the forward pass once more
 
   def misfits(self, size: int, frames: int) -> Iterable[str]:
     """What is wrong with clips of that size and length; each begins with the name of a field."""

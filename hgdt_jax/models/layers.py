@@ -127,12 +127,21 @@ class TimeConv(nn.Module):
     return x + expand(active, x) * h
 
 
+def attend(qkv: jax.Array, heads: int, bias: jax.Array | None = None) -> jax.Array:
+  """Queries, keys and values beside each other `[N, L, 3C]` -> `[N, L, C]`, along L.
+
+  Logits and softmax are in float32 whatever the dtype of `qkv` is.
+  """
+  n, length, _ = qkv.shape
+  q, k, v = (a.reshape(n, length, heads, -1) for a in jnp.split(qkv, 3, axis=-1))
+  return jax.nn.dot_product_attention(q, k, v, bias).reshape(n, length, -1)
+
+
 class Attention(nn.Module):
   """Multi-head self-attention over the last but one axis, residual, identity at initialisation.
 
   With `max_distance`, a learnt bias of the (clipped) signed distance between two positions is added
-  to the logits: temporal attention that accepts any number of frames. Logits and softmax are in
-  float32 whatever `dtype` is.
+  to the logits: temporal attention that accepts any number of frames.
   """
 
   head_size: int = 32
@@ -142,19 +151,17 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x):
     """`[N, L, C]` -> what is to be added to it, `[N, L, C]`."""
-    n, length, c = x.shape
+    _, length, c = x.shape
     heads = max(c // self.head_size, 1)
     h = nn.LayerNorm(dtype=jnp.float32)(x).astype(self.dtype)
     qkv = nn.Dense(3 * c, use_bias=False, dtype=self.dtype)(h)
-    q, k, v = (a.reshape(n, length, heads, -1) for a in jnp.split(qkv, 3, axis=-1))
     bias = None
     if self.max_distance:
       reach = self.max_distance
       table = self.param('distance_bias', zeros, (heads, 2 * reach + 1))
       distance = jnp.arange(length)[None, :] - jnp.arange(length)[:, None]
       bias = table[None, :, jnp.clip(distance, -reach, reach) + reach]
-    h = jax.nn.dot_product_attention(q, k, v, bias).reshape(n, length, c)
-    return nn.Dense(c, kernel_init=zeros, dtype=self.dtype)(h)
+    return nn.Dense(c, kernel_init=zeros, dtype=self.dtype)(attend(qkv, heads, bias))
 
 
 class SpaceAttention(nn.Module):
