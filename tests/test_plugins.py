@@ -12,7 +12,7 @@ import pytest
 from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
 from hgdt_jax import workdir as workdirs
 
-PLUGINS = ('painter', 'contrast', 'bars', 'half_ddim', 'polish', 'pearson')
+PLUGINS = ('painter', 'stack', 'contrast', 'bars', 'half_ddim', 'polish', 'pearson')
 STAGES = ('gan', 'diffusion', 'polish')
 
 
@@ -21,6 +21,7 @@ def plugged(files, tiny_dict):
   """The smallest configuration with all of them."""
   tiny_dict |= {'plugins': PLUGINS, 'stages': STAGES, 'polish': {'steps': 4, 'learning_rate': 1e-3}}
   tiny_dict['draft'] = {'name': 'painter', 'width': 8, 'code_size': 4}
+  tiny_dict['denoiser'] = {'name': 'stack', 'width': 8}
   tiny_dict['data'] |= {'source': 'bars', 'classes': -1}
   tiny_dict['aligner']['latents'] = 'none'
   tiny_dict['hybrid']['sampler'] = 'ddim_half'
@@ -82,5 +83,15 @@ def test_the_list_names_all_that_is_registered(files, tmp_path):
   found_in = {**os.environ, 'PYTHONPATH': str(files)}
   done = subprocess.run(verb, capture_output=True, text=True, env=found_in)
   assert done.returncode == 0, done.stderr
-  for name in ('style', 'painter', 'polished', 'contrast', 'bars', 'ddim_half', 'pearson', 'fvd'):
+  for name in (
+    'style',
+    'painter',
+    'stack',
+    'polished',
+    'contrast',
+    'bars',
+    'ddim_half',
+    'pearson',
+    'fvd',
+  ):
     assert f'\n  {name} ' in done.stdout
