@@ -121,6 +121,7 @@ class Config:
   plugins: tuple[str, ...]
   seed: Annotated[int, Between(0, 2**32 - 1)]  # what the order of clips is drawn with
   stages: tuple[Annotated[str, OneOf(STAGES)], ...]
+  init_from: tuple[str, ...]
   dtype: Annotated[str, OneOf(('float32', 'bfloat16'))]  # float16 would need its losses scaled
   log_every: fields.Steps
   data: Data
@@ -168,6 +169,10 @@ class Config:
         found |= dict.fromkeys(names, lender)
     return found
 
+  def begins_elsewhere(self, stage: str) -> bool:
+    """Whether it begins with networks of another run; that they are there is checked later."""
+    return any(entry.partition('=')[0] == stage for entry in self.init_from)
+
   def _there(self, networks):
     """Of the names of networks; no bridge where none is trained."""
     return [name for name in networks if name != 'bridge' or self.bridges]
@@ -181,13 +186,18 @@ class Config:
     if not self.stages or len(set(self.stages)) < len(self.stages):
       yield f'stages={self.stages}: want some of {", ".join(STAGES)}, each once'
       return
+    for entry in self.init_from:
+      stage, _, workdir = entry.partition('=')
+      if stage not in self.stages or not workdir:
+        yield f'init_from={entry!r}: want STAGE=WORKDIR or STAGE=WORKDIR:STAGE, a stage of stages'
     for name in self.stages:
       stage = STAGES[name]
       if not hasattr(self, name):
         yield f'{name}: missing; stage {name} has its settings there'
         return
       for network in self._there(stage.takes):
-        if network not in stage.begins and not self._trained_before(name, network):
+        begins = network in stage.begins or self.begins_elsewhere(name)
+        if not begins and not self._trained_before(name, network):
           others = [one for one in STAGES if one != name and network in STAGES[one].trains]
           yield (
             f'stages={self.stages}: {name} takes the {network} over; put {" or ".join(others)} '

@@ -72,7 +72,24 @@ def begin(cfg: config.Config, stage: str, key: jax.Array, taken: dict[str, Net])
   state = STAGES[stage].init(cfg, key)
   nets = dict(state.nets)
   for name, given in taken.items():
-    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, nets[name].handed_on):
-      raise ValueError(f'{name} has other parameters than the stage that starts from it')
+    if found := misfit(given, nets[name].handed_on):
+      raise ValueError(f'{name} has other parameters than the stage that starts from it: {found}')
     nets[name] = nets[name].start_from(given)
   return state.replace(nets=nets)
+
+
+def misfit(given: Net, wanted: Net) -> str:
+  """What is wrong with the shapes of a network that another is to begin with; '' if nothing is."""
+  leaves = lambda net: {
+    jax.tree_util.keystr(path, simple=True, separator='/'): jnp.shape(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(net.variables())
+  }
+  old, new = leaves(given), leaves(wanted)
+  found = [f'{path} is too much' for path in old if path not in new]
+  for path, shape in new.items():
+    if path not in old:
+      found.append(f'there is no {path}')
+    elif old[path] != shape:
+      found.append(f'{path} is {old[path]} and not {shape}')
+  more = f', and {len(found) - 3} more' if len(found) > 3 else ''
+  return ', '.join(found[:3]) + more

@@ -17,6 +17,9 @@ _CONFIG = cli.config_flag(
 _WORKDIR = flags.DEFINE_string(
   'workdir', 'runs/hybrid', 'Everything is written here; resumed from.'
 )
+_INIT_FROM = flags.DEFINE_list(
+  'init_from', [], 'STAGE=WORKDIR[:STAGE], where stages begin: --config.init_from, by commas.'
+)
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'One of several processes: TPU pods, Slurm, several hosts.'
 )
@@ -40,10 +43,12 @@ def main():
     config.import_plugins(_CONFIG.value.to_dict())
     print(listing.text())
     return
-
   if _DISTRIBUTED.value:
     processes.join(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
-  run.main(_CONFIG.value.to_dict(), pathlib.Path(_WORKDIR.value))
+  given = _CONFIG.value.to_dict()
+  if _INIT_FROM.value:
+    given['init_from'] = tuple(_INIT_FROM.value)
+  run.main(given, pathlib.Path(_WORKDIR.value))
 
 
 if __name__ == '__main__':

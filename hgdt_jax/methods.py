@@ -83,7 +83,7 @@ METHODS = {
   ),
   'diffusion_frames': Method(
     'Diffusion, per frame',
-    'the U-Net with time mixing switched off',
+    'the denoiser with time mixing switched off',
     ('#0f9488', '#3cc4b6'),
     '^',
     draws_from=('diffusion',),
@@ -91,7 +91,7 @@ METHODS = {
   ),
   'diffusion': Method(
     'Diffusion, video',
-    'the 3D U-Net from pure noise, without the aligner',
+    'the denoiser from pure noise, without the aligner',
     ('#3a6fe0', '#7ea6ff'),
     'o',
     draws_from=('diffusion',),
@@ -99,7 +99,7 @@ METHODS = {
   ),
   'hybrid': Method(
     'Hybrid',
-    'the GAN draft, noised to tau, refined by the aligned U-Net',
+    'the GAN draft, noised to tau, refined by the aligned denoiser',
     ('#b4318a', '#ee7fc8'),
     'D',
     drafted=True,
@@ -109,7 +109,7 @@ METHODS = {
   ),
   'hybrid_fewstep': Method(
     'Hybrid, few steps',
-    'the same, the U-Net trained to take long steps',
+    'the same, the denoiser trained to take long steps',
     ('#6d3bd1', '#b79cff'),
     'P',
     draws_from=('gan', 'diffusion', 'aligner', 'joint', 'fewstep'),

@@ -21,6 +21,7 @@ from hgdt_jax import (
   sharding,
   stage_run,
   trained,
+  warm_start,
 )
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import samplers
@@ -78,6 +79,7 @@ def _train(cfg, mesh, workdir):
       'raise config.data.test_share or add clips'
     )
   cfg = clip_sources.with_classes(cfg, sources['train'])
+  warm_start.check(cfg, mesh)
   processes.from_first(lambda: workdirs.open_to_train(cfg, workdir))
   cfg = workdirs.read_config(workdir)
   workdirs.use_compile_cache(workdir)

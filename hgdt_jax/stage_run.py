@@ -5,7 +5,7 @@ import functools
 import jax
 
 import input_pipeline
-from hgdt_jax import guards, handed_on, programs, results, rng, train, writer
+from hgdt_jax import guards, handed_on, programs, results, rng, train, warm_start, writer
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.stages import networks
@@ -42,6 +42,7 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
       attempt = train.go_on_from(about, batches, watch)
     else:
       taken = {name: model.weights[lender][name] for name, lender in lenders.items()}
+      taken |= warm_start.networks(cfg, stage, mesh)
       begin = jax.jit(
         functools.partial(handed_on.begin, cfg, stage),
         out_shardings=shardings,

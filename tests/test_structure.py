@@ -95,6 +95,7 @@ MAY_IMPORT = {
   'hgdt_jax.programs': (
     'jax hgdt_jax.config hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state'
   ),
+  'hgdt_jax.warm_start': ('jax hgdt_jax.config hgdt_jax.handed_on hgdt_jax.state hgdt_jax.workdir'),
   'hgdt_jax.laws': 'hgdt_jax.drawing hgdt_jax.metrics hgdt_jax.trained',
   'hgdt_jax.results': (
     'hgdt_jax.atomic hgdt_jax.config hgdt_jax.drawing hgdt_jax.laws hgdt_jax.methods '
@@ -103,7 +104,7 @@ MAY_IMPORT = {
   'hgdt_jax.stage_run': (
     'jax input_pipeline hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.guards hgdt_jax.handed_on '
     'hgdt_jax.programs hgdt_jax.results hgdt_jax.rng hgdt_jax.stages hgdt_jax.train '
-    'hgdt_jax.workdir hgdt_jax.writer'
+    'hgdt_jax.warm_start hgdt_jax.workdir hgdt_jax.writer'
   ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.

@@ -232,6 +232,8 @@ def _problems(cfg):
       f'aligner.latents={cfg.aligner.latents!r}: drafts of draft.name={cfg.draft.name!r} have '
       "none; choose 'none'"
     )
+  if cfg.begins_elsewhere('aligner'):
+    return
   if cfg.bridges and 'generator' not in cfg.starts_from('aligner'):
     yield (
       f'aligner.latents={cfg.aligner.latents!r}: the bridge learns from the drafts of stage '

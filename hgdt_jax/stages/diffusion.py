@@ -1,4 +1,4 @@
-"""Stage `diffusion`: the 3D U-Net, on clips and on independent frames at once."""
+"""Stage `diffusion`: the denoiser, on clips and on independent frames at once."""
 
 import dataclasses
 from typing import Annotated

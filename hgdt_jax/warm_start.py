@@ -1,0 +1,68 @@
+"""Stages that begin where a stage of another run ended: `config.init_from`."""
+
+import pathlib
+from typing import NamedTuple
+
+import jax
+
+from hgdt_jax import config, handed_on
+from hgdt_jax import workdir as workdirs
+from hgdt_jax.state import Net
+
+
+class Donor(NamedTuple):
+  """A finished stage of another run."""
+
+  workdir: pathlib.Path
+  stage: str
+  cfg: config.Config
+
+
+def networks(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[str, Net]:
+  """Those that a stage is given, by name; none where nothing is to be."""
+  donor = _donor(cfg, stage)
+  if not donor:
+    return {}
+  names = _shared(cfg, stage, donor, mesh)
+  return handed_on.weights(donor.workdir, donor.cfg, donor.stage, mesh, names)
+
+
+def check(cfg: config.Config, mesh: jax.sharding.Mesh) -> None:
+  """That all of them are there and fit; nothing is read but shapes.
+
+  Raises:
+    FileNotFoundError: there is no such workdir.
+    ValueError: the stage of it is not done, or its networks have other parameters; names them.
+  """
+  for stage in cfg.stages:
+    donor = _donor(cfg, stage)
+    if not donor:
+      continue
+    where = f'config.init_from: {donor.workdir}, stage {donor.stage}'
+    if donor.stage not in donor.cfg.stages:
+      raise ValueError(f'{where}: has the stages {", ".join(donor.cfg.stages)}')
+    if not workdirs.is_done(donor.cfg, donor.workdir, donor.stage):
+      raise ValueError(f'{where}: is not done')
+    own = handed_on.abstract_state(cfg, stage, mesh).nets
+    others = handed_on.abstract_state(donor.cfg, donor.stage, mesh).nets
+    if not own.keys() & others.keys():
+      raise ValueError(f'{where}: has {", ".join(others)}, and stage {stage} {", ".join(own)}')
+    for name in own.keys() & others.keys():
+      if misfit := handed_on.misfit(others[name].handed_on, own[name].handed_on):
+        raise ValueError(f'{where}: its {name} does not fit: {misfit}')
+
+
+def _donor(cfg, stage):
+  for entry in cfg.init_from:
+    begun, _, source = entry.partition('=')
+    if begun == stage:
+      path, _, other = source.rpartition(':') if ':' in source else (source, '', stage)
+      workdir = pathlib.Path(path)
+      return Donor(workdir, other, workdirs.read_config(workdir))
+  return None
+
+
+def _shared(cfg, stage, donor, mesh):
+  """The names of the networks that both stages have."""
+  own = handed_on.abstract_state(cfg, stage, mesh).nets
+  return [n for n in handed_on.abstract_state(donor.cfg, donor.stage, mesh).nets if n in own]

@@ -1,0 +1,79 @@
+"""A stage that begins where one of another run ended."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from hgdt_jax import config, handed_on, run
+from hgdt_jax import workdir as workdirs
+
+
+def _begun(given, workdir, mesh, stage, name):
+  """A network that a stage handed on."""
+  cfg = workdirs.read_config(workdir)
+  return handed_on.weights(workdir, cfg, stage, mesh, [name])[name].params
+
+
+@pytest.fixture
+def other(tiny_dict):
+  """A run of another seed, which has no stage before joint."""
+  tiny_dict |= {'seed': 1, 'stages': ('joint',)}
+  tiny_dict['joint'] |= dict(steps=1, refiner_rows=0)  # the refiner rests: handed on as it came
+  return tiny_dict
+
+
+def test_a_stage_goes_on_from_another_run(other, finished, tmp_path, one_device):
+  other['init_from'] = (f'joint={finished}',)
+  with one_device() as mesh:
+    run.train_stages(other, tmp_path)
+    networks = ('denoiser', 'generator', 'critic')
+    ended = [_begun(other, finished, mesh, 'joint', name) for name in networks]
+    went_on = [_begun(other, tmp_path, mesh, 'joint', name) for name in networks]
+  jax.tree.map(np.testing.assert_array_equal, ended[0], went_on[0])
+  for old, new in zip(ended[1:], went_on[1:]):  # one step from there
+    apart = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), old, new)
+    assert 0 < max(jax.tree.leaves(apart)) < 0.01
+
+
+def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one_device):
+  other |= {'stages': ('diffusion',), 'init_from': (f'diffusion={finished}:joint',)}
+  other['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)  # its only step has the rate 0
+  with one_device() as mesh:
+    run.train_stages(other, tmp_path)
+    ended = _begun(other, finished, mesh, 'joint', 'denoiser')
+    jax.tree.map(
+      np.testing.assert_array_equal, ended, _begun(other, tmp_path, mesh, 'diffusion', 'denoiser')
+    )
+
+
+@pytest.mark.parametrize(
+  ('entry', 'change', 'says'),
+  [
+    ('joint', {}, "config.init_from='joint': want STAGE=WORKDIR or STAGE=WORKDIR:STAGE"),
+    ('gan={}', {}, 'a stage of stages'),
+    ('joint=nowhere', {}, 'nowhere/config.json is missing'),
+    ('joint={}:refine', {}, 'stage refine: has the stages gan, diffusion, aligner, joint, fewstep'),
+    (
+      'joint={}',
+      {'denoiser': {'width': 16}},
+      r'its denoiser does not fit: .* is \(.*\) and not \(.*\), .*, and \d+ more',
+    ),
+  ],
+)
+def test_what_cannot_be_is_said_before_anything_is_made(
+  other, finished, tmp_path, one_device, entry, change, says
+):
+  for section, values in change.items():
+    other[section] |= values
+  other['init_from'] = (entry.format(finished),)
+  with one_device(), pytest.raises((ValueError, FileNotFoundError)) as caught:
+    run.train_stages(other, tmp_path / 'run')
+  assert re.search(says, str(caught.value)) and '\n' not in str(caught.value)
+  assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_without_it_a_stage_wants_those_before_it(other):
+  with pytest.raises(ValueError, match='joint takes the generator over; put gan before it'):
+    config.build(config.Config, other)
