@@ -79,7 +79,7 @@ def _train(cfg, mesh, workdir):
       'raise config.data.test_share or add clips'
     )
   cfg = clip_sources.with_classes(cfg, sources['train'])
-  warm_start.check(cfg, mesh)
+  warm_start.check(cfg, mesh, workdir)
   processes.from_first(lambda: workdirs.open_to_train(cfg, workdir))
   cfg = workdirs.read_config(workdir)
   workdirs.use_compile_cache(workdir)

@@ -24,7 +24,6 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
   root = jax.random.key(cfg.seed)
   section, lenders = getattr(cfg, stage), cfg.starts_from(stage)
   like = handed_on.abstract_state(cfg, stage, mesh)
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
   batches = input_pipeline.Batches(
     source,
     batch=cfg.data.batch,
@@ -41,14 +40,7 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
       state, about = found
       attempt = train.go_on_from(about, batches, watch)
     else:
-      taken = {name: model.weights[lender][name] for name, lender in lenders.items()}
-      taken |= warm_start.networks(cfg, stage, mesh)
-      begin = jax.jit(
-        functools.partial(handed_on.begin, cfg, stage),
-        out_shardings=shardings,
-        compiler_options=programs.optimised(0),  # it runs once
-      )
-      state = begin(rng.stream(root, f'{stage}/init'), taken)
+      state = _first_state(model, stage, like)
     if int(state.step) < section.steps:
 
       def check(state):
@@ -80,6 +72,19 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
         for one in writers:
           one.close()
   model.weights[stage] = handed_on.of_state(state)
+
+
+def _first_state(model, stage, like):
+  """With what the stages before it hand on, and another run's where the configuration says so."""
+  cfg = model.cfg
+  taken = {name: model.weights[lender][name] for name, lender in cfg.starts_from(stage).items()}
+  taken |= warm_start.networks(cfg, stage, model.mesh)
+  begin = jax.jit(
+    functools.partial(handed_on.begin, cfg, stage),
+    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
+    compiler_options=programs.optimised(0),  # it runs once
+  )
+  return begin(rng.stream(jax.random.key(cfg.seed), f'{stage}/init'), taken)
 
 
 def _evenly(count, steps):

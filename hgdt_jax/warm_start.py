@@ -27,15 +27,15 @@ def networks(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[st
   return handed_on.weights(donor.workdir, donor.cfg, donor.stage, mesh, names)
 
 
-def check(cfg: config.Config, mesh: jax.sharding.Mesh) -> None:
-  """That all of them are there and fit; nothing is read but shapes.
+def check(cfg: config.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) -> None:
+  """That those of stages not begun in `workdir` are there and fit; nothing is read but shapes.
 
   Raises:
     FileNotFoundError: there is no such workdir.
     ValueError: the stage of it is not done, or its networks have other parameters; names them.
   """
   for stage in cfg.stages:
-    donor = _donor(cfg, stage)
+    donor = None if workdirs.last_step(workdir, stage) else _donor(cfg, stage)
     if not donor:
       continue
     where = f'config.init_from: {donor.workdir}, stage {donor.stage}'

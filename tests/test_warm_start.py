@@ -1,6 +1,7 @@
 """A stage that begins where one of another run ended."""
 
 import re
+import shutil
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from hgdt_jax import config, handed_on, run
 from hgdt_jax import workdir as workdirs
 
 
-def _begun(given, workdir, mesh, stage, name):
+def _begun(workdir, mesh, stage, name):
   """A network that a stage handed on."""
   cfg = workdirs.read_config(workdir)
   return handed_on.weights(workdir, cfg, stage, mesh, [name])[name].params
@@ -29,12 +30,22 @@ def test_a_stage_goes_on_from_another_run(other, finished, tmp_path, one_device)
   with one_device() as mesh:
     run.train_stages(other, tmp_path)
     networks = ('denoiser', 'generator', 'critic')
-    ended = [_begun(other, finished, mesh, 'joint', name) for name in networks]
-    went_on = [_begun(other, tmp_path, mesh, 'joint', name) for name in networks]
+    ended = [_begun(finished, mesh, 'joint', name) for name in networks]
+    went_on = [_begun(tmp_path, mesh, 'joint', name) for name in networks]
   jax.tree.map(np.testing.assert_array_equal, ended[0], went_on[0])
   for old, new in zip(ended[1:], went_on[1:]):  # one step from there
     apart = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), old, new)
     assert 0 < max(jax.tree.leaves(apart)) < 0.01
+
+
+def test_once_it_has_begun_the_other_run_may_go(other, finished, tmp_path, one_device):
+  shutil.copytree(finished, tmp_path / 'other')
+  other['init_from'] = (f'joint={tmp_path / "other"}',)
+  with one_device():
+    run.train_stages(other, tmp_path / 'run')
+    shutil.rmtree(tmp_path / 'other')
+    other['joint']['steps'] = 2
+    run.train_stages(other, tmp_path / 'run')
 
 
 def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one_device):
@@ -42,9 +53,9 @@ def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one
   other['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)  # its only step has the rate 0
   with one_device() as mesh:
     run.train_stages(other, tmp_path)
-    ended = _begun(other, finished, mesh, 'joint', 'denoiser')
+    ended = _begun(finished, mesh, 'joint', 'denoiser')
     jax.tree.map(
-      np.testing.assert_array_equal, ended, _begun(other, tmp_path, mesh, 'diffusion', 'denoiser')
+      np.testing.assert_array_equal, ended, _begun(tmp_path, mesh, 'diffusion', 'denoiser')
     )
 
 
