@@ -13,6 +13,7 @@ from hgdt_jax.losses import adversarial
 from hgdt_jax.state import Net
 
 _OWN = 'game'  # what the game keeps of a judge: a collection that no network knows
+_LOSSES = ('d_loss', 'penalty', 'd_category')  # of a judge, which make up what it minimises
 _RANDOM = ('noise', 'dropout')  # streams that a network may draw from in training
 
 
@@ -116,18 +117,20 @@ def play(
 
   def loss(seen):
     clip, aux = seen
-    answers = [seat.judge.weight * seat.answer(after[name], clip) for name, seat in seats.items()]
+    answers, told = zip(*(seat.answer(after[name], clip) for name, seat in seats.items()))
+    told = [one for one in told if one is not None]
     drawn = Draft(clip, latents, aux)
     more = {name: term(drawn, scene.real, scene.given) for name, term in (also or {}).items()}
-    return sum(answers) + sum(more.values()), (sum(answers), more)
+    return sum(answers) + sum(told) + sum(more.values()), (sum(answers), told, more)
 
-  towards, (game, more) = jax.grad(loss, has_aux=True)((clip, aux))
+  towards, (game, told, more) = jax.grad(loss, has_aux=True)((clip, aux))
   (grads,) = pull_back(towards)
   metrics = {
     'g_loss': game,
     'g_grad_norm': optax.tree.norm(grads),
     'motion_ratio': _motion(clip) / _motion(scene.real),
     'diversity': _spread(clip) / _spread(scene.real),
+    **({'g_category': sum(told)} if told else {}),
     **{f'g_{name}': value for name, value in more.items()},
     **_of_all({name: one.metrics for name, one in found.items()}),
   }
@@ -167,16 +170,17 @@ class _Seat:
       net = net.keep(**{_OWN: net.kept[_OWN] | {'spectral': vectors}})
 
     def loss(params):
-      real_score, kept = self._score(net, params, 'real', real)
-      fake_score, kept = self._score(net.replace(kept=kept), params, 'fake', fake)
+      real_score, told, kept = self._score(net, params, 'real', real)
+      fake_score, _, kept = self._score(net.replace(kept=kept), params, 'fake', fake)
       game = _sum(self._objective.critic, real_score, fake_score)
-      penalty = self._penalty(net, params, real, fake)
-      return game + penalty, (game, penalty, real_score, fake_score, kept)
+      losses = {'d_loss': game, 'penalty': self._penalty(net, params, real, fake)}
+      if told is not None:
+        losses['d_category'] = told
+      return sum(losses.values()), (losses, real_score, fake_score, kept)
 
-    grads, (game, penalty, real_score, fake_score, kept) = jax.grad(loss, has_aux=True)(net.params)
+    grads, (losses, real_score, fake_score, kept) = jax.grad(loss, has_aux=True)(net.params)
     metrics = {
-      'd_loss': game,
-      'penalty': penalty,
+      **losses,
       'real_score': _mean(jnp.mean, real_score),
       'fake_score': _mean(jnp.mean, fake_score),
       'd_grad_norm': optax.tree.norm(grads),
@@ -189,10 +193,12 @@ class _Seat:
     return net, _Found(metrics, _mean(sign, real_score, fake_score))
 
   def answer(self, net, fake):
-    """The generator's loss before this judge."""
-    fake_score, _ = self._score(net, net.params, 'fake', self._shown('fake', fake))
-    real_score, _ = self._score(net, net.params, 'real', self._real)
-    return _sum(self._objective.generator, real_score, fake_score)
+    """The generator's loss before this judge, and that of its drafts' categories or None."""
+    fake_score, told, _ = self._score(net, net.params, 'fake', self._shown('fake', fake))
+    real_score, _, _ = self._score(net, net.params, 'real', self._real)
+    weight = self.judge.weight
+    game = weight * _sum(self._objective.generator, real_score, fake_score)
+    return game, None if told is None else weight * told
 
   def _shown(self, which, clip):
     if self._p is not None:
@@ -200,20 +206,28 @@ class _Seat:
     return self.scene.hide(which, clip)
 
   def _score(self, net, params, which, clip, network=None, take=lambda rows: rows):
-    """Logits of what is shown, and what the judge keeps after that pass."""
-    scene = self.scene
+    """Logits of what is shown, the loss of the category it tells, what it keeps after that pass.
+
+    The second is None of a judge that does not classify.
+    """
+    scene, told = self.scene, None
     if self.judge.spectral_norm:
       params = spectral.normalise(params, net.kept[_OWN]['spectral'])
     view = self.judge.see(scene.streams, which, clip, jax.tree.map(take, scene.given))
-    return net.apply(
+    label = take(scene.label)
+    logits, kept = net.apply(
       network or self.judge.network,
       view,
       take(scene.t),
-      take(scene.label),
+      label,
       train=True,
       params=params,
       rngs=rngs(scene.streams, f'{self.name}_{which}'),
     )
+    if self.judge.category:
+      told = self.judge.category * _cross_entropy(logits['category'], label)
+      logits = {name: leaf for name, leaf in logits.items() if name != 'category'}
+    return logits, told, kept
 
   def _penalty(self, net, params, real, fake):
     """gamma / 2 (R1 + R2) and the interpolation penalty, of some rows, in float32."""
@@ -244,14 +258,24 @@ def _adapted(net, sign, target, shown):
 
 
 def _of_all(found):
-  """Metrics of the judges together and, of several, of each: sums of losses, means of the rest."""
-  names, together = list(found), {}
-  for key in found[names[0]]:
-    values = [found[name][key] for name in names]
-    together[key] = sum(values) / (1 if key in ('d_loss', 'penalty') else len(values))
-    if len(names) > 1:
-      together |= {f'{key}_{name}': value for name, value in zip(names, values)}
+  """Metrics of the judges together and, of several, of each: sums of losses, means of the rest.
+
+  What only some have, is of these.
+  """
+  together = {}
+  for key in dict.fromkeys(key for metrics in found.values() for key in metrics):
+    values = {name: metrics[key] for name, metrics in found.items() if key in metrics}
+    together[key] = sum(values.values()) / (1 if key in _LOSSES else len(values))
+    if len(found) > 1:
+      together |= {f'{key}_{name}': value for name, value in values.items()}
   return together
+
+
+def _cross_entropy(logits, label):
+  """Mean over the rows that have a label; 0 where none has."""
+  known = label >= 0
+  each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, label, 0))
+  return jnp.sum(jnp.where(known, each, 0.0)) / jnp.maximum(jnp.sum(known), 1)
 
 
 def _sum(f, *trees):

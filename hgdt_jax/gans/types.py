@@ -42,8 +42,9 @@ class Judge(NamedTuple):
 
   Attributes:
     network: a module `(view, t, label, train)` -> logits: an array, or several by name, each
-      `[B, ...]`, high for what it takes for real. It may keep statistics, and in training draw from
-      the streams 'noise' and 'dropout'.
+      `[B, ...]`, high for what it takes for real; one that classifies answers several, of which
+      'category' is `[B, K]`, of the classes. It may keep statistics, and in training draw from the
+      streams 'noise' and 'dropout'.
     see: `(streams, which, clip, given)` -> view, what the network is given of a clip: some frames,
       the clip beside its image; `which` is 'real' or 'fake', so that the two may be drawn alike.
     objective: of `losses.adversarial.OBJECTIVES`.
@@ -51,6 +52,9 @@ class Judge(NamedTuple):
     r1: weight gamma of gamma / 2 |d logits / d clip|^2 on real clips.
     r2: the same on fake ones.
     interpolation: weight of WGAN-GP's penalty, between real and fake clips.
+    category: weight of the cross entropy of 'category', which it learns on real clips alone and the
+      generator is to lower on its own; 0: the network does not classify. Without a label, a clip
+      counts nothing.
     penalty_rows: every n-th row of a batch is penalised.
     compares: neighbours in a batch that the network compares with each other.
     spectral_norm: its kernels are divided by their largest singular value.
@@ -66,6 +70,7 @@ class Judge(NamedTuple):
   r1: float = 0.0
   r2: float = 0.0
   interpolation: float = 0.0
+  category: float = 0.0
   penalty_rows: int = 1
   compares: int = 1
   spectral_norm: bool = False

@@ -46,6 +46,17 @@ class Critic(nn.Module):
     return nn.Dense(self.logits)(jnp.tanh(x))
 
 
+class Classifier(nn.Module):
+  """Logits of a clip, and of the three classes that it may be of."""
+
+  dtype: jnp.dtype = jnp.float32
+
+  @nn.compact
+  def __call__(self, view, t, label, train):
+    x = view.reshape(len(view), -1)
+    return {'clip': nn.Dense(2)(x), 'category': nn.Dense(3)(x)}
+
+
 WHOLE = lambda streams, which, clip, given: clip
 FIRST = lambda streams, which, clip, given: clip[:, 0]
 
@@ -54,7 +65,9 @@ def judge(see=WHOLE, objective='hinge', network=None, **options):
   return Judge(network or Critic(), see, objective, **options)
 
 
-def played(judges, *, rate=0.1, also=None, step=0, hide=lambda which, clip: clip, **options):
+def played(
+  judges, *, rate=0.1, also=None, step=0, label=LABEL, hide=lambda which, clip: clip, **options
+):
   """(nets before, nets after, draft, metrics) of one round."""
   streams = lambda name: jax.random.fold_in(
     jax.random.fold_in(jax.random.key(1), step), sum(map(ord, name))
@@ -69,8 +82,8 @@ def played(judges, *, rate=0.1, also=None, step=0, hide=lambda which, clip: clip
     variables = one.network.init(rngs, view, LEVEL, LABEL, True)
     nets[name] = game.init_judge(one, variables, txs[name], jax.random.key(6))
   generator = nets['generator']
-  draw = lambda params: generator.apply(painter, codes, LABEL, params=params, train=True)
-  scene = game.Scene(REAL, LABEL, LEVEL, None, streams, hide)
+  draw = lambda params: generator.apply(painter, codes, label, params=params, train=True)
+  scene = game.Scene(REAL, label, LEVEL, None, streams, hide)
   again = lambda i: jax.random.normal(jax.random.key(10 + i), REAL.shape)
   after, draft, metrics = game.play(
     judges, nets, txs, scene, draw=draw, decay=0.5, also=also, again=again, **options
@@ -201,3 +214,69 @@ def test_the_generator_answers_the_judges_as_they_are_after_their_move():
   _, after, draft, metrics = played(judges)
   score = Critic().apply(after['video'].variables(), draft.clip, LEVEL, LABEL, True)
   np.testing.assert_allclose(metrics['g_loss'], -score.mean(), rtol=1e-5)
+
+
+def surprise(classifier, params, clip, label):
+  """Mean of -log p(label) over the rows with one."""
+  told = jax.nn.log_softmax(
+    classifier.apply({'params': params}, clip, None, None, True)['category']
+  )
+  return -sum(told[row, label[row]] for row in range(B) if label[row] >= 0) / sum(label >= 0)
+
+
+@pytest.mark.parametrize('label', [(0, 2, 1, 1), (2, -1, 0, -1)])
+def test_a_judge_learns_categories_on_real_clips_and_the_generator_draws_its_own(label):
+  label, network = np.array(label), Classifier()
+  judges = {'video': judge(network=network, category=3.0, weight=0.5)}
+  before, after, draft, metrics = played(judges, label=jnp.array(label))
+  was, now = (nets['video'].params for nets in (before, after))
+
+  def loss(params):
+    score = lambda clip: network.apply({'params': params}, clip, None, None, True)['clip']
+    game = jnp.mean(nn.relu(1 - score(REAL))) + jnp.mean(nn.relu(1 + score(draft.clip)))
+    return game + 3.0 * surprise(network, params, REAL, label)
+
+  step = jax.tree.map(lambda p, g: p - 0.1 * g, was, jax.grad(loss)(was))
+  assert moved(step, now) < 1e-5
+  d_category = 3.0 * surprise(network, was, REAL, label)
+  np.testing.assert_allclose(metrics['d_category'], d_category, rtol=1e-5)
+  np.testing.assert_allclose(metrics['d_loss'], loss(was) - d_category, rtol=1e-4)
+  g_category = 0.5 * 3.0 * surprise(network, now, draft.clip, label)
+  np.testing.assert_allclose(metrics['g_category'], g_category, rtol=1e-5)
+
+
+def test_the_generators_loss_is_the_game_and_the_category_of_its_drafts():
+  """Before a judge that knows real from drawn by nothing, the category alone moves it."""
+  network, label = Classifier(), np.array((0, 2, -1, 1))
+  still = lambda params: params | {'Dense_0': jax.tree.map(jnp.zeros_like, params['Dense_0'])}
+  judges = {'video': judge(network=network, category=3.0, project=still)}
+  before, after, _, metrics = played(judges, label=jnp.array(label))
+  painter, codes = Painter(), jax.random.normal(jax.random.key(2), (B, 5))
+  net = before['generator']
+
+  def loss(params):
+    draft, _ = net.apply(painter, codes, None, params=params, train=True)
+    return 3.0 * surprise(network, after['video'].params, draft.clip, label)
+
+  was = net.params
+  step = jax.tree.map(lambda p, g: p - 0.1 * g, was, jax.grad(loss)(was))
+  assert moved(step, after['generator'].params) < 1e-5 < moved(was, step)
+  assert metrics['g_loss'] == 0
+
+
+def test_without_labels_there_is_nothing_to_classify():
+  judges = {'image': judge(FIRST), 'video': judge(network=Classifier(), category=3.0)}
+  before, after, _, metrics = played(judges, label=jnp.full(B, -1))
+  assert metrics['d_category'] == metrics['d_category_video'] == metrics['g_category'] == 0
+  assert 'd_category_image' not in metrics
+  head = lambda nets: nets['video'].params['Dense_1']
+  assert moved(head(before), head(after)) == 0
+  assert not any('category' in name for name in played({'image': judge(FIRST)})[3])
+
+
+def test_penalties_are_of_what_it_takes_for_real_alone():
+  network = Classifier()
+  before, _, _, metrics = played({'video': judge(network=network, category=3.0, r1=2.0)})
+  kernel = before['video'].params['Dense_0']['kernel']  # the mean of two linear logits
+  squared = jnp.sum(jnp.mean(kernel, axis=1) ** 2)
+  np.testing.assert_allclose(metrics['penalty'], squared, rtol=1e-5)
