@@ -1,6 +1,7 @@
 """Published GANs as drafts of the hybrid: `--config=configs/zoo.py:NAME` or `:NAME,small`.
 
-vgan   Vondrick et al. 2016: a masked foreground over a still background; 32 frames of 64x64
+vgan        Vondrick et al. 2016: a masked foreground over a still background; 32 frames of 64x64
+imaginator  Wang et al. 2020: goes on from an image and a class; 32 frames of 64x64
 
 Plain, a GAN has the size, the rate and the batch it was published with; `small` is for 8 frames of
 32x32 on two CPU cores, where resampling repeats pixels in place of transposed convolutions. None of
@@ -11,7 +12,7 @@ import ml_collections
 
 from configs import base, hybrid
 
-PRESETS = ('vgan', 'vgan,small')
+PRESETS = ('vgan', 'vgan,small', 'imaginator', 'imaginator,small')
 
 
 def get_config(preset: str = 'vgan,small'):
@@ -20,7 +21,7 @@ def get_config(preset: str = 'vgan,small'):
   name, _, small = preset.partition(',')
   config = hybrid.small(base.get_config()) if small else base.get_config()
   config.aligner.latents = 'none'
-  return {'vgan': vgan}[name](config, bool(small))
+  return {'vgan': vgan, 'imaginator': imaginator}[name](config, bool(small))
 
 
 def vgan(config, small: bool):
@@ -33,6 +34,25 @@ def vgan(config, small: bool):
   draft.mask_weight = 0.1  # of the mask's mean in the generator's loss
   config.gan.update(learning_rate=2e-4, ema_decay=0.0)
   if small:  # those of hybrid.py:small are for a GAN that learns five times as fast
+    config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
+  if not small:
+    config.data.update(frames=32, batch=64)
+  return config
+
+
+def imaginator(config, small: bool):
+  config.draft = draft = ml_collections.ConfigDict()
+  draft.name = 'imaginator'
+  draft.code_size = 128 if small else 512
+  draft.appearance_size = 32 if small else 100  # of the image as a code
+  draft.width = 16 if small else 64  # features of the encoder's largest maps
+  # Features of the decoder where time has grown and space not yet, a block each, from the smallest.
+  draft.time_widths = (256, 128, 64, 24) if small else (4096, 3072, 1536, 768, 36)
+  draft.critic_width = 16 if small else 64
+  draft.l1_weight = 100.0  # of the mean absolute distance to the clip that the image is of
+  config.aligner.latents = 'none'
+  config.gan.update(learning_rate=2e-4, ema_decay=0.0)
+  if small:
     config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
   if not small:
     config.data.update(frames=32, batch=64)

@@ -48,6 +48,10 @@ class Lending:
     """Whether it runs the generator, which costs a network evaluation."""
     return way.drafted or way.latents == 'gan' or self.reads_drafts(way)
 
+  def needs_image(self, way):
+    """Whether it drafts with a generator that has only learnt to continue first frames."""
+    return self.generates(way) and self.cfg.draft.given == 1
+
   def is_aligned(self, way):
     """Where no stage has trained them, aligner and latents mean nothing to the denoiser."""
     since = self.cfg.stages[self.cfg.stages.index('aligner') :] if self.cfg.aligns else ()

@@ -55,7 +55,8 @@ def evaluate(
 
   show('real', held_out['video'])
   rows = [_row(cfg, 'real', held_out['video'], reference['video'], {}, facts)]
-  for method in trained.methods:
+  alone = [method for method in trained.methods if not trained.needs_image(method)]
+  for method in alone:
     steps = _table_steps(trained, method)
     video, seconds = _draw(trained, method, held_out, steps, cfg.hybrid.tau)
     show(method, video)
@@ -125,9 +126,11 @@ def _table_steps(trained, method):
 def _draw(trained, method, held_out, steps, tau, *, continuing=False):
   """All clips, and seconds a clip, as `drawing.in_batches`.
 
-  `continuing`: each begins with the first frame of its held-out clip.
+  `continuing`: each begins with the first frame of its held-out clip, as it does anyway where the
+  method needs one.
   """
   cfg, label, video = trained.cfg, held_out['label'], held_out['video']
+  continuing = continuing or trained.needs_image(method)
 
   def draw(rows, first):
     known = drawing.Known(video[rows, :1], (0,)) if continuing else None
@@ -151,7 +154,7 @@ def _row(cfg, method, real, fake, more, facts, evaluations=0, seconds=None):
 
 def _continued(trained, method, held_out, facts, show):
   """The row of a method that is given the first frames of the held-out clips."""
-  cfg, name, real = trained.cfg, f'{method}_first_frame', held_out['video']
+  cfg, name, real = trained.cfg, _continued_name(method), held_out['video']
   steps = _table_steps(trained, method)
   video, seconds = _draw(trained, method, held_out, steps, cfg.hybrid.tau, continuing=True)
   show(name, video)
@@ -160,6 +163,10 @@ def _continued(trained, method, held_out, facts, show):
   paired = {f'{metric}_continued': one for metric, one in paired.items()}  # not of what is refined
   evaluations = trained.evaluations(method, steps, known=True)
   return _row(cfg, name, real, video, paired, facts, evaluations, seconds)
+
+
+def _continued_name(method):
+  return f'{method}_first_frame'
 
 
 def _configured(cfg, paired):
@@ -206,10 +213,11 @@ def _refined(trained, method, held_out):
 def _curves(trained, held_out, rows):
   """Score against tau, and against network evaluations; a point that is in `rows` is that row."""
   cfg = trained.cfg
+  row_of = lambda method: rows.get(method) or rows.get(_continued_name(method))
 
   def point(method, steps, tau):
     if (steps, tau) == (_table_steps(trained, method), cfg.hybrid.tau):
-      seconds, metrics = rows[method]['seconds_per_clip'], rows[method]['metrics']
+      seconds, metrics = row_of(method)['seconds_per_clip'], row_of(method)['metrics']
       values = {name: metrics[name] for name in (*_CURVES, 'warping_error')}
     else:
       video, seconds = _draw(trained, method, held_out, steps, tau)
@@ -217,7 +225,7 @@ def _curves(trained, held_out, rows):
       scores |= _warping(cfg, held_out['video'], video)
       values = {name: one.value for name, one in scores.items()}
     return {
-      'network_evaluations': trained.evaluations(method, steps),
+      'network_evaluations': trained.evaluations(method, steps, known=trained.needs_image(method)),
       'seconds_per_clip': seconds,
       'metrics': values,
     }
@@ -229,7 +237,7 @@ def _curves(trained, held_out, rows):
     for tau in cfg.evaluation.taus:
       curves['tau'].append({'tau': tau} | point('hybrid', cfg.hybrid.steps, tau))
   for method in ('diffusion', 'hybrid', 'hybrid_fewstep'):
-    if method not in trained.methods:
+    if not row_of(method):
       continue
     least = 1 + ways.METHODS[method].drafted  # a draft alone is the GAN's row
     for evaluations in cfg.evaluation.evaluations:

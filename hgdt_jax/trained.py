@@ -39,6 +39,10 @@ class Trained:
     """The ways to sample that the stages so far allow."""
     return tuple(name for name in ways.METHODS if not self.lending.lacks(self.lending.way(name)))
 
+  def needs_image(self, method: str) -> bool:
+    """Whether its generator has only learnt to continue first frames, so that it wants `known`."""
+    return self.lending.needs_image(self.lending.way(method))
+
   @classmethod
   def load(cls, workdir: pathlib.Path, method: str = '') -> 'Trained':
     """From a workdir, at any moment of its run: what the stages that are done hand on.
@@ -163,17 +167,24 @@ class Trained:
     walk = self._walk(way, start, numbers, tau, steps, label)
     return self._refined(way, self.recipe(method), walk, key)
 
-  def draft_at(self, method: str, label, seed: int, tau: float, *, first: int = 0):
+  def draft_at(
+    self, method: str, label, seed: int, tau: float, *, first: int = 0, known: Known | None = None
+  ):
     """What a `method` that drafts refines from: its drafts diffused to tau. As `clips_at`."""
     key, label, numbers = self._rows(label, seed, first)
-    draft, _ = self._drafted(self.lending.way(method), key, numbers, label, self.cfg.data.frames)
+    frames = self.cfg.data.frames
+    given = self.drawing.known(known, frames)
+    draft, _ = self._drafted(self.lending.way(method), key, numbers, label, frames, given)
     return self.drawing.fetch(self.drawing.truncate(draft, key, numbers, tau), NOISY_CONTRAST)
 
-  def told_of_drafts(self, method: str, label, seed: int, tau: float, *, first: int = 0):
+  def told_of_drafts(
+    self, method: str, label, seed: int, tau: float, *, first: int = 0, known: Known | None = None
+  ):
     """The latents `[N, T, D]` that a method is told of its drafts at tau, its first step."""
-    way, key = self.lending.way(method), jax.random.key(seed)
-    label, numbers = self.drawing.labels(label), self.drawing.numbers(first, label)
-    draft, latents = self._drafted(way, key, numbers, label, self.cfg.data.frames)
+    way, frames = self.lending.way(method), self.cfg.data.frames
+    key, label, numbers = self._rows(label, seed, first)
+    given = self.drawing.known(known, frames)
+    draft, latents = self._drafted(way, key, numbers, label, frames, given)
     if way.latents == 'bridge':
       latents = self._told_of(way, draft, key, numbers, tau)
     return np.asarray(latents)
@@ -220,6 +231,8 @@ class Trained:
       )
     if guidance is not None and not self.cfg.data.classes:
       raise ValueError('guidance is towards a label, and this model was trained without classes')
+    if known is None and self.lending.needs_image(way):
+      raise ValueError(f'{method} continues a first frame, and none is given; use --image')
     if known is None:
       return
     if not way.mixing:

@@ -264,6 +264,9 @@ class Coded:
   def clips_at(self, video, seed, tau, *, first=0):
     return self._clips(first, len(video))
 
+  def needs_image(self, method):
+    return False
+
   def draft_at(self, method, label, seed, tau, *, first=0):
     return self._clips(first, len(label))
 

@@ -112,7 +112,7 @@ class Settings(Protocol):
   name: str  # the family's
   latent_size: int  # of the drafts' latents; 0: they have none
   judges: tuple[str, ...]  # their names
-  given: float  # share of the drafts that continue a first frame in training; 0: none can
+  given: float  # share of the drafts that continue a first frame in training; 0: none can, 1: all
 
   def misfits(self, size: int, frames: int) -> Iterable[str]:
     """What is wrong with clips of that size and length; each begins with the name of a field."""
