@@ -1,5 +1,5 @@
 """Families of GANs by name, and the game they play."""
 
-from hgdt_jax.gans import style, vgan
+from hgdt_jax.gans import mocogan, style, vgan
 
-GANS = {'style': style.FAMILY, 'vgan': vgan.FAMILY}
+GANS = {'style': style.FAMILY, 'vgan': vgan.FAMILY, 'mocogan': mocogan.FAMILY}
