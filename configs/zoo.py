@@ -1,18 +1,19 @@
 """Published GANs as drafts of the hybrid: `--config=configs/zoo.py:NAME` or `:NAME,small`.
 
 vgan        Vondrick et al. 2016: a masked foreground over a still background; 32 frames of 64x64
+mocogan     Tulyakov et al. 2018: a still content and a recurrent motion, 16 frames of 64x64
 imaginator  Wang et al. 2020: goes on from an image and a class; 32 frames of 64x64
 
 Plain, a GAN has the size, the rate and the batch it was published with; `small` is for 8 frames of
-32x32 on two CPU cores, where resampling repeats pixels in place of transposed convolutions. None of
-these has latents, so the refiner is told none.
+32x32 on two CPU cores. Drafts of vgan and imaginator have no latents: the refiner is told none.
 """
 
 import ml_collections
 
 from configs import base, hybrid
 
-PRESETS = ('vgan', 'vgan,small', 'imaginator', 'imaginator,small')
+NAMES = ('vgan', 'mocogan', 'imaginator')
+PRESETS = tuple(preset for name in NAMES for preset in (name, f'{name},small'))
 
 
 def get_config(preset: str = 'vgan,small'):
@@ -20,8 +21,7 @@ def get_config(preset: str = 'vgan,small'):
     raise ValueError(f'configs/zoo.py:{preset}: no such preset; want {" or ".join(PRESETS)}')
   name, _, small = preset.partition(',')
   config = hybrid.small(base.get_config()) if small else base.get_config()
-  config.aligner.latents = 'none'
-  return {'vgan': vgan, 'imaginator': imaginator}[name](config, bool(small))
+  return {'vgan': vgan, 'mocogan': mocogan, 'imaginator': imaginator}[name](config, bool(small))
 
 
 def vgan(config, small: bool):
@@ -30,13 +30,33 @@ def vgan(config, small: bool):
   draft.code_size = 64 if small else 100
   draft.width = 16 if small else 64  # features of the largest maps of both streams
   draft.critic_width = 16 if small else 64
-  draft.resampling = 'repeated' if small else 'strided'  # strided: convolutions of 4, stride 2
+  # 'strided': convolutions of 4, stride 2; 'repeated': of repeated pixels, faster on CPUs
+  draft.resampling = 'repeated' if small else 'strided'
   draft.mask_weight = 0.1  # of the mask's mean in the generator's loss
+  config.aligner.latents = 'none'
   config.gan.update(learning_rate=2e-4, ema_decay=0.0)
   if small:  # those of hybrid.py:small are for a GAN that learns five times as fast
     config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
   if not small:
     config.data.update(frames=32, batch=64)
+  return config
+
+
+def mocogan(config, small: bool):
+  config.draft = draft = ml_collections.ConfigDict()
+  draft.name = 'mocogan'
+  draft.content_size = 32 if small else 50  # of the code per clip
+  draft.motion_size = 8 if small else 10  # of the recurrent network's state, and of what it is fed
+  draft.width = 32 if small else 64  # features of the largest maps
+  draft.critic_width = 16 if small else 64
+  draft.noise = 0.1  # deviation of what critics add to their maps in training
+  config.gan.update(learning_rate=2e-4, ema_decay=0.0)
+  if small:  # drafts come no nearer to real clips after 1,000 to 1,500 steps (one seed)
+    config.gan.steps = 1500
+    config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
+  if not small:  # noise and batch are those of its users; its code begins with none and 3 clips
+    config.gan.steps = 100_000
+    config.data.update(frames=16, batch=32, stride=2)
   return config
 
 

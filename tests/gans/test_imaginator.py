@@ -149,9 +149,7 @@ def test_what_does_not_fit_is_refused_in_a_line(made):
   with pytest.raises(ValueError, match=r'config\.draft\.name=imaginator: data\.frames=12 must be'):
     config.build(config.Config, given)
   given['draft']['time_widths'] = (8, 8)
-  with pytest.raises(
-    ValueError, match=r'config\.draft\.time_widths=\(8, 8\): want 4'
-  ):
+  with pytest.raises(ValueError, match=r'config\.draft\.time_widths=\(8, 8\): want 4'):
     config.build(config.Config, given)
 
 
