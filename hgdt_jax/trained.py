@@ -296,6 +296,6 @@ def _say_what_is_not_done(found, workdir, method):
         f'{method} needs stage {stage}, whose last saved step is {at}; it counts when it is done'
         + (f'. Until then {others} can be drawn' if others else '')
       )
-    earlier = way.draws_from[: way.draws_from.index(stage)]
+    earlier = found.cfg.stages[: found.cfg.stages.index(stage)]
     if any(lender in earlier for lender in lenders):
       print(f'stage {stage} is not done (step {at}): drawn with what the stages before it trained')
