@@ -48,7 +48,7 @@ def steps(workdir: str | os.PathLike, stage: str) -> list[int]:
 def about(workdir: str | os.PathLike, stage: str, step: int) -> dict:
   """What was saved beside the arrays; nothing in the first format."""
   path = folder(workdir, stage) / str(step)
-  return {} if _is_of_first_format(path) else _read_json(path / _ABOUT)
+  return {} if _is_of_first_format(path) else json.loads((path / _ABOUT).read_text())
 
 
 def restore_part(workdir: str | os.PathLike, stage: str, step: int, like):
@@ -80,7 +80,7 @@ def damage(path: pathlib.Path) -> str:
   if not (path / _MANIFEST).is_file():
     return '' if _is_of_first_format(path) else f'{_MANIFEST} is missing'
   try:
-    manifest = _read_json(path / _MANIFEST)
+    manifest = json.loads((path / _MANIFEST).read_text())
   except ValueError:
     return f'{_MANIFEST} is not whole'
   for name, (size, digest) in manifest.items():
@@ -167,7 +167,7 @@ class Checkpoints:
     path = self._folder / str(step)
     _check_shapes(self._orbax, path, like)
     state = _restored(self._orbax, path, ocp.args.StandardRestore(like))
-    return state, _read_json(path / _ABOUT)
+    return state, json.loads((path / _ABOUT).read_text())
 
   def __enter__(self):
     return self
@@ -293,10 +293,6 @@ def _manifest(path):
 def _sha256(path):
   with path.open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def _read_json(path):
-  return json.loads(path.read_text(encoding='utf-8'))
 
 
 def _line(error):

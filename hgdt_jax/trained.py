@@ -63,11 +63,10 @@ class Trained:
     workdirs.refuse_stale(cfg, workdir)
     done = {stage: {} for stage in cfg.stages if workdirs.is_done(cfg, workdir, stage)}
     found = cls(cfg, done, mesh)
+    lending = found.lending
     # In format 1 the bridge knew no noise level: what draws with it, which is of the grid, is lost.
     every = ways.METHODS | (ways.GRID if workdirs.format_of(workdir) >= 3 else {})
-    lending = found.lending
-    possible = [name for name in every if not lending.lacks(lending.way(name))]
-    methods = (method,) if method else possible
+    methods = (method,) if method else (m for m in every if not lending.lacks(lending.way(m)))
     wanted = {(s, name) for m in methods for name, s in lending.sources(lending.way(m)).items()}
     if method:
       _say_what_is_not_done(found, workdir, method)

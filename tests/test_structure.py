@@ -43,7 +43,7 @@ MAY_IMPORT = {
   'hgdt_jax.state': 'jax flax optax hgdt_jax.sharding',
   'hgdt_jax.warp': 'jax',
   'hgdt_jax.diffusion': 'jax hgdt_jax.diffusion hgdt_jax.shapes hgdt_jax.rng',
-  'hgdt_jax.losses': 'jax hgdt_jax.losses hgdt_jax.warp',
+  'hgdt_jax.losses': 'jax optax hgdt_jax.losses hgdt_jax.warp',
   'hgdt_jax.metrics': 'jax flax hgdt_jax.metrics',
   'hgdt_jax.gans': (
     'jax flax optax hgdt_jax.fields hgdt_jax.gans hgdt_jax.losses hgdt_jax.models hgdt_jax.schema '

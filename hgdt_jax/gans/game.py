@@ -9,7 +9,7 @@ import optax
 
 from hgdt_jax.gans import augment, rows, spectral
 from hgdt_jax.gans.types import Draft, Given, Judge, Streams
-from hgdt_jax.losses import adversarial
+from hgdt_jax.losses import adversarial, temporal
 from hgdt_jax.state import Net
 
 _OWN = 'game'  # what the game keeps of a judge: a collection that no network knows
@@ -128,7 +128,7 @@ def play(
   metrics = {
     'g_loss': game,
     'g_grad_norm': optax.tree.norm(grads),
-    'motion_ratio': _motion(clip) / _motion(scene.real),
+    'motion_ratio': temporal.motion(clip) / temporal.motion(scene.real),
     'diversity': _spread(clip) / _spread(scene.real),
     **({'g_category': sum(told)} if told else {}),
     **{f'g_{name}': value for name, value in more.items()},
@@ -225,7 +225,7 @@ class _Seat:
       rngs=rngs(scene.streams, f'{self.name}_{which}'),
     )
     if self.judge.category:
-      told = self.judge.category * _cross_entropy(logits['category'], label)
+      told = self.judge.category * adversarial.category(logits['category'], label)
       logits = {name: leaf for name, leaf in logits.items() if name != 'category'}
     return logits, told, kept
 
@@ -271,13 +271,6 @@ def _of_all(found):
   return together
 
 
-def _cross_entropy(logits, label):
-  """Mean over the rows that have a label; 0 where none has."""
-  known = label >= 0
-  each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, label, 0))
-  return jnp.sum(jnp.where(known, each, 0.0)) / jnp.maximum(jnp.sum(known), 1)
-
-
 def _sum(f, *trees):
   """Of `f` over the leaves of logits of one shape."""
   return sum(f(*leaves) for leaves in zip(*map(jax.tree.leaves, trees)))
@@ -297,7 +290,3 @@ def _joined(logits):
 def _spread(video):
   """Mean distance of the clips of a batch to their mean."""
   return jnp.mean(jnp.abs(video - jnp.mean(video, axis=0, keepdims=True)))
-
-
-def _motion(video):
-  return jnp.mean(jnp.abs(jnp.diff(video, axis=1)))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 
 class Objective(NamedTuple):
@@ -57,6 +58,13 @@ OBJECTIVES = {
     neutral=None,
   ),
 }
+
+
+def category(logits: jax.Array, label: jax.Array) -> jax.Array:
+  """Mean cross entropy of logits `[B, K]` over the rows that have a label; 0 where none has."""
+  known = label >= 0
+  each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, label, 0))
+  return jnp.sum(jnp.where(known, each, 0.0)) / jnp.maximum(jnp.sum(known), 1)
 
 
 def mean_sign(objective: Objective, real: jax.Array, fake: jax.Array) -> jax.Array:

@@ -37,3 +37,8 @@ def warp_error(frames, flow):
   before = frames[:, :-1].reshape(b * (t - 1), h, w, c)
   warped = warp(before, flow.reshape(-1, h, w, 2)).reshape(b, t - 1, h, w, c)
   return jnp.mean(jnp.sqrt(jnp.square(frames[:, 1:] - warped) + 1e-6), axis=-1, keepdims=True)
+
+
+def motion(video: jax.Array) -> jax.Array:
+  """Mean absolute difference of neighbouring frames of `[B, T, H, W, C]`."""
+  return jnp.mean(jnp.abs(jnp.diff(video, axis=1)))

@@ -167,7 +167,7 @@ def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
     'loss': loss,
     **found,
     # A frozen clip minimises the consistency: read it beside this one.
-    'motion_ratio': _motion(aux['x0']) / _motion(video),
+    'motion_ratio': temporal.motion(aux['x0']) / temporal.motion(video),
     'grad_norm': optax.tree.norm(grads),
     **denoising.by_noise(aux, losses, cfg.hybrid.tau),
   }
@@ -204,10 +204,6 @@ def _shrink(clip, size):
   """Mean of each square of pixels: [B, T, H, W, C] -> [B, T, size, size, C]."""
   b, t, h, w, c = clip.shape
   return clip.reshape(b, t, size, h // size, size, w // size, c).mean(axis=(3, 5))
-
-
-def _motion(video):
-  return jnp.mean(jnp.abs(jnp.diff(video, axis=1)))
 
 
 def _optimisers(cfg):
