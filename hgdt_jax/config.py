@@ -169,9 +169,22 @@ class Config:
         found |= dict.fromkeys(names, lender)
     return found
 
-  def begins_elsewhere(self, stage: str) -> bool:
-    """Whether it begins with networks of another run; that they are there is checked later."""
-    return any(entry.partition('=')[0] == stage for entry in self.init_from)
+  def donor(self, stage: str) -> tuple[str, str] | None:
+    """The workdir and the stage in it that `init_from` lets a stage begin with."""
+    for entry in self.init_from:
+      begun, _, source = entry.partition('=')
+      if begun == stage:
+        workdir, colon, other = source.rpartition(':')
+        named = colon and '/' not in other  # else the colon is one of the path, gs://..., if any
+        return (workdir, other) if named else (source, stage)
+    return None
+
+  def begins_with(self, stage: str) -> set[str]:
+    """The networks that a stage is given, by this run or another; JUDGES for those of the draft."""
+    own = [n for n in self._there(STAGES[stage].takes) if self._trained_before(stage, n)]
+    if donor := self.donor(stage):
+      own += STAGES[donor[1]].trains + STAGES[donor[1]].takes
+    return set(own)
 
   def _there(self, networks):
     """Of the names of networks; no bridge where none is trained."""
@@ -190,14 +203,16 @@ class Config:
       stage, _, workdir = entry.partition('=')
       if stage not in self.stages or not workdir:
         yield f'init_from={entry!r}: want STAGE=WORKDIR or STAGE=WORKDIR:STAGE, a stage of stages'
+      elif (other := self.donor(stage)[1]) not in STAGES:
+        yield f'init_from={entry!r}: no stage {other!r}; there are {", ".join(STAGES)}'
+        return
     for name in self.stages:
       stage = STAGES[name]
       if not hasattr(self, name):
         yield f'{name}: missing; stage {name} has its settings there'
         return
       for network in self._there(stage.takes):
-        begins = network in stage.begins or self.begins_elsewhere(name)
-        if not begins and not self._trained_before(name, network):
+        if network not in stage.begins and network not in self.begins_with(name):
           others = [one for one in STAGES if one != name and network in STAGES[one].trains]
           yield (
             f'stages={self.stages}: {name} takes the {network} over; put {" or ".join(others)} '

@@ -77,8 +77,6 @@ class Drawing:
   def __init__(self, cfg: config.Config, mesh: jax.sharding.Mesh):
     self.cfg, self.mesh = cfg, mesh
 
-  # and guidance scale.
-
   def recipe(self, sampler: str = '') -> hybrid.Recipe:
     """How the noise levels are walked down; `sampler` overrides the configured one."""
     return hybrid.Recipe(

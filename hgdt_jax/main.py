@@ -37,9 +37,11 @@ _LIST = flags.DEFINE_bool(
 
 
 def main():
-  from hgdt_jax import config, listing, processes, run  # after the flags: --help takes no time
+  from hgdt_jax import config, processes, run  # after the flags: --help takes no time
 
   if _LIST.value:
+    from hgdt_jax import listing
+
     config.import_plugins(_CONFIG.value.to_dict())
     print(listing.text())
     return

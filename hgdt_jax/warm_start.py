@@ -45,21 +45,19 @@ def check(cfg: config.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) ->
       raise ValueError(f'{where}: is not done')
     own = handed_on.abstract_state(cfg, stage, mesh).nets
     others = handed_on.abstract_state(donor.cfg, donor.stage, mesh).nets
-    if not own.keys() & others.keys():
+    names = _shared(cfg, stage, donor, mesh)
+    if not names:
       raise ValueError(f'{where}: has {", ".join(others)}, and stage {stage} {", ".join(own)}')
-    for name in own.keys() & others.keys():
+    for name in names:
       if misfit := handed_on.misfit(others[name].handed_on, own[name].handed_on):
         raise ValueError(f'{where}: its {name} does not fit: {misfit}')
 
 
 def _donor(cfg, stage):
-  for entry in cfg.init_from:
-    begun, _, source = entry.partition('=')
-    if begun == stage:
-      path, _, other = source.rpartition(':') if ':' in source else (source, '', stage)
-      workdir = pathlib.Path(path)
-      return Donor(workdir, other, workdirs.read_config(workdir))
-  return None
+  if not (found := cfg.donor(stage)):
+    return None
+  workdir = pathlib.Path(found[0])
+  return Donor(workdir, found[1], workdirs.read_config(workdir))
 
 
 def _shared(cfg, stage, donor, mesh):

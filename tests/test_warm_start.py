@@ -65,7 +65,7 @@ def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one
     ('joint', {}, "config.init_from='joint': want STAGE=WORKDIR or STAGE=WORKDIR:STAGE"),
     ('gan={}', {}, 'a stage of stages'),
     ('joint=nowhere', {}, 'nowhere/config.json is missing'),
-    ('joint={}:refine', {}, 'stage refine: has the stages gan, diffusion, aligner, joint, fewstep'),
+    ('joint={}:refine', {}, "no stage 'refine'; there are gan, diffusion, aligner, joint, fewstep"),
     (
       'joint={}',
       {'denoiser': {'width': 16}},
@@ -83,6 +83,14 @@ def test_what_cannot_be_is_said_before_anything_is_made(
     run.train_stages(other, tmp_path / 'run')
   assert re.search(says, str(caught.value)) and '\n' not in str(caught.value)
   assert not (tmp_path / 'run' / 'config.json').exists()
+
+
+def test_a_stage_there_that_has_not_all_is_not_enough(other):
+  other['init_from'] = ('joint=gs://bucket/run:diffusion',)
+  with pytest.raises(ValueError, match='joint takes the generator over; put gan before it'):
+    config.build(config.Config, other)
+  other['init_from'] = ('joint=gs://bucket/run',)  # its joint
+  assert config.build(config.Config, other).donor('joint') == ('gs://bucket/run', 'joint')
 
 
 def test_without_it_a_stage_wants_those_before_it(other):

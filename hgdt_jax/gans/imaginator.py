@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from hgdt_jax import fields
+from hgdt_jax.gans import views
 from hgdt_jax.gans.types import GAN, Clip, Draft, Family, Given, Judge
 from hgdt_jax.models import layers
 from hgdt_jax.schema import Length
@@ -73,8 +74,8 @@ def make(settings: Settings, clip: Clip, *, classes: int, dtype) -> GAN:
 
   judge = lambda network, see: Judge(network, see, 'nonsaturating', spectral_norm=True)
   judges = {
-    'image': judge(ImageCritic(**critic), one_frame),
-    'video': judge(VideoCritic(classes=classes, **critic), whole),
+    'image': judge(ImageCritic(**critic), views.one_frame),
+    'video': judge(VideoCritic(classes=classes, **critic), views.every_frame),
   }
   generator = Generator(
     clip=clip,
@@ -85,16 +86,6 @@ def make(settings: Settings, clip: Clip, *, classes: int, dtype) -> GAN:
     **common,
   )
   return GAN(generator, codes, judges, optimiser, {'l1': l1})
-
-
-def one_frame(streams, which, video, given):
-  """One of each clip `[B, T, H, W, C]`, at another time in drafts than in real clips."""
-  at = jax.random.randint(streams(f'frame_{which}'), (len(video),), 0, video.shape[1])
-  return jax.vmap(lambda clip, i: clip[i])(video, at)
-
-
-def whole(streams, which, video, given):
-  return video
 
 
 def optimiser(rate: float, warmup: int, steps: int) -> optax.GradientTransformation:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from hgdt_jax import fields
+from hgdt_jax.gans import views
 from hgdt_jax.gans.types import GAN, Clip, Draft, Family, Judge
 from hgdt_jax.models import layers
 from hgdt_jax.schema import Between
@@ -72,18 +73,12 @@ def make(settings: Settings, clip: Clip, *, classes: int, dtype) -> GAN:
 
   judge = lambda network, see, **options: Judge(network, see, 'nonsaturating', **options)
   judges = {
-    'image': judge(ImageCritic(**critic), one_frame),
+    'image': judge(ImageCritic(**critic), views.one_frame),
     'video': judge(VideoCritic(classes=classes, **critic), window, category=float(classes > 0)),
   }
   sizes = dict(motion_size=settings.motion_size, width=settings.width, classes=classes)
   generator = Generator(channels=clip.channels, **sizes, **common)
   return GAN(generator, codes, judges, optimiser)
-
-
-def one_frame(streams, which, video, given):
-  """One of each clip `[B, T, H, W, C]`, at another time in drafts than in real clips."""
-  at = jax.random.randint(streams(f'frame_{which}'), (len(video),), 0, video.shape[1])
-  return jax.vmap(lambda clip, i: clip[i])(video, at)
 
 
 def window(streams, which, video, given):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from hgdt_jax import fields
+from hgdt_jax.gans import views
 from hgdt_jax.gans.types import GAN, Clip, Draft, Family, Judge
 from hgdt_jax.schema import OneOf
 
@@ -65,7 +66,7 @@ def make(settings: Settings, clip: Clip, *, classes: int, dtype) -> GAN:
     """Small masks: what need not move is left to the background."""
     return settings.mask_weight * jnp.mean(jnp.abs(draft.aux['mask']))
 
-  judge = Judge(critic, lambda streams, which, video, given: video, 'nonsaturating')
+  judge = Judge(critic, views.every_frame, 'nonsaturating')
   return GAN(generator, codes, {'critic': judge}, optimiser, {'mask': mask})
 
 

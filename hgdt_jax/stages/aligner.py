@@ -228,14 +228,12 @@ def _problems(cfg):
       f'aligner.latents={cfg.aligner.latents!r}: drafts of draft.name={cfg.draft.name!r} have '
       "none; choose 'none'"
     )
-  if cfg.begins_elsewhere('aligner'):
-    return
-  if cfg.bridges and 'generator' not in cfg.starts_from('aligner'):
+  if cfg.bridges and 'generator' not in cfg.begins_with('aligner'):
     yield (
       f'aligner.latents={cfg.aligner.latents!r}: the bridge learns from the drafts of stage '
       "gan; put it before aligner in stages, or choose 'none'"
     )
-  if 'denoiser' not in cfg.starts_from('aligner') and not cfg.aligner.denoiser_learning_rate:
+  if 'denoiser' not in cfg.begins_with('aligner') and not cfg.aligner.denoiser_learning_rate:
     yield (
       'aligner.denoiser_learning_rate=0: no stage before aligner trains the denoiser; add '
       'diffusion to stages or give a rate'
