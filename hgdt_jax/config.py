@@ -6,7 +6,7 @@ are those of the modules that act on them.
 
 import dataclasses
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from hgdt_jax import fields, guards, schema
@@ -169,20 +169,10 @@ class Config:
         found |= dict.fromkeys(names, lender)
     return found
 
-  def donor(self, stage: str) -> tuple[str, str] | None:
-    """The workdir and the stage in it that `init_from` lets a stage begin with."""
-    for entry in self.init_from:
-      begun, _, source = entry.partition('=')
-      if begun == stage:
-        workdir, colon, other = source.rpartition(':')
-        named = colon and '/' not in other  # else the colon is one of the path, gs://..., if any
-        return (workdir, other) if named else (source, stage)
-    return None
-
   def begins_with(self, stage: str) -> set[str]:
     """The networks that a stage is given, by this run or another; JUDGES for those of the draft."""
     own = [n for n in self._there(STAGES[stage].takes) if self._trained_before(stage, n)]
-    if donor := self.donor(stage):
+    if donor := donor_of(stage, self.init_from):
       own += STAGES[donor[1]].trains + STAGES[donor[1]].takes
     return set(own)
 
@@ -203,7 +193,7 @@ class Config:
       stage, _, workdir = entry.partition('=')
       if stage not in self.stages or not workdir:
         yield f'init_from={entry!r}: want STAGE=WORKDIR or STAGE=WORKDIR:STAGE, a stage of stages'
-      elif (other := self.donor(stage)[1]) not in STAGES:
+      elif (other := donor_of(stage, self.init_from)[1]) not in STAGES:
         yield f'init_from={entry!r}: no stage {other!r}; there are {", ".join(STAGES)}'
         return
     for name in self.stages:
@@ -234,6 +224,17 @@ class Config:
     if size // self.bridge.patch < 4:
       yield f'bridge.patch={self.bridge.patch}: data.size={size} leaves maps under 4x4'
     yield from (f'denoiser.{problem}' for problem in self.denoiser.misfits(size, self.data.frames))
+
+
+def donor_of(stage: str, init_from: Sequence[str]) -> tuple[str, str] | None:
+  """The workdir and the stage in it that `init_from` lets a stage begin with."""
+  for entry in init_from:
+    begun, _, source = entry.partition('=')
+    if begun == stage:
+      workdir, colon, other = source.rpartition(':')
+      named = colon and '/' not in other  # else the colon is one of the path, gs://..., if any
+      return (workdir, other) if named else (source, stage)
+  return None
 
 
 def build(

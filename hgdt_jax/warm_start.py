@@ -54,7 +54,7 @@ def check(cfg: config.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) ->
 
 
 def _donor(cfg, stage):
-  if not (found := cfg.donor(stage)):
+  if not (found := config.donor_of(stage, cfg.init_from)):
     return None
   workdir = pathlib.Path(found[0])
   return Donor(workdir, found[1], workdirs.read_config(workdir))

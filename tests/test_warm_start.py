@@ -90,7 +90,10 @@ def test_a_stage_there_that_has_not_all_is_not_enough(other):
   with pytest.raises(ValueError, match='joint takes the generator over; put gan before it'):
     config.build(config.Config, other)
   other['init_from'] = ('joint=gs://bucket/run',)  # its joint
-  assert config.build(config.Config, other).donor('joint') == ('gs://bucket/run', 'joint')
+  assert config.donor_of('joint', config.build(config.Config, other).init_from) == (
+    'gs://bucket/run',
+    'joint',
+  )
 
 
 def test_without_it_a_stage_wants_those_before_it(other):
