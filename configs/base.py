@@ -77,6 +77,9 @@ def get_config() -> ml_collections.ConfigDict:
   critic.frames = 4  # of each clip, drawn anew each step, that the frame critic sees
   critic.spectral_norm = False
 
+  config.space = ml_collections.ConfigDict()
+  config.space.name = 'pixels'  # the autoencoder that makes what the denoiser works on
+
   config.denoiser = denoiser = ml_collections.ConfigDict()
   denoiser.name = 'unet3d'  # the family; what follow are this one's fields
   denoiser.width = 64  # features of the largest maps

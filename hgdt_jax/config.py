@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from hgdt_jax import fields, guards, schema
+from hgdt_jax.autoencoders import AUTOENCODERS
 from hgdt_jax.denoisers import DENOISERS
 from hgdt_jax.diffusion import samplers, spacing
 from hgdt_jax.gans import GANS
 from hgdt_jax.metrics import drift, random_features, table
 from hgdt_jax.schema import Between, Chosen, Inside, Length, OneOf
+from hgdt_jax.space import Space
 from hgdt_jax.stages import STAGES, aligner, diffusion, fewstep, gan, joint
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import SOURCES
@@ -22,6 +24,7 @@ from input_pipeline.sampling import SHORT
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
+CHANNELS = 3
 LEAST_SCORED = 4  # clips, for recall among three neighbours
 AUTO = 'auto'  # hybrid.tau that a two-sample test is to choose
 _LEAST_FRAMES, _LEAST_SIZE, _ = random_features.SMALLEST  # of clips that can be scored
@@ -128,6 +131,7 @@ class Config:
   mesh: Mesh
   checkpoint: Checkpoint
   draft: Chosen(GANS)
+  space: Chosen(AUTOENCODERS)
   denoiser: Chosen(DENOISERS)
   bridge: Bridge
   gan: gan.Settings
@@ -147,8 +151,21 @@ class Config:
         yield f'evaluation.metrics: {name} is read by a probe of the synthetic source alone'
     if self.hybrid.tau == AUTO and 'gan' not in self.stages:
       yield f'hybrid.tau={AUTO}: is chosen by the drafts of stage gan; add it to stages'
+    trained = [network for stage in self.stages for network in STAGES[stage].trains]
+    if self.hybrid.tau == AUTO and self.space.learns and 'autoencoder' not in trained:
+      yield f'hybrid.tau={AUTO}: no stage trains the autoencoder that it is chosen with'
     if self.hybrid.tau == AUTO and not self.evaluation.taus:
       yield f'evaluation.taus=(): hybrid.tau={AUTO} is chosen among them'
+
+  @property
+  def clip(self) -> Space:
+    """What a source gives, a GAN drafts and judges see."""
+    return Space(self.data.frames, self.data.size, CHANNELS)
+
+  @property
+  def latent(self) -> Space:
+    """Where the denoiser works."""
+    return self.space.of(self.clip)
 
   @property
   def aligns(self) -> bool:
@@ -177,8 +194,9 @@ class Config:
     return set(own)
 
   def _there(self, networks):
-    """Of the names of networks; no bridge where none is trained."""
-    return [name for name in networks if name != 'bridge' or self.bridges]
+    """Of the names of networks, those that this configuration has."""
+    absent = {'bridge': not self.bridges, 'autoencoder': not self.space.learns}
+    return [name for name in networks if not absent.get(name)]
 
   def _trained_before(self, stage, network):
     """The last stage before this one that trains the network; None where none does."""
@@ -219,11 +237,13 @@ class Config:
       yield from STAGES[name].problems(self)
 
   def _size_problems(self):
-    size = self.data.size
-    yield from (f'draft.{problem}' for problem in self.draft.misfits(size, self.data.frames))
-    if size // self.bridge.patch < 4:
-      yield f'bridge.patch={self.bridge.patch}: data.size={size} leaves maps under 4x4'
-    yield from (f'denoiser.{problem}' for problem in self.denoiser.misfits(size, self.data.frames))
+    size, frames = self.data.size, self.data.frames
+    yield from (f'draft.{problem}' for problem in self.draft.misfits(size, frames))
+    yield from (f'space.{problem}' for problem in self.space.misfits(size, frames))
+    size = self.latent.size
+    if self.bridges and size // self.bridge.patch < 4:
+      yield f'bridge.patch={self.bridge.patch}: {size}x{size} leaves maps under 4x4'
+    yield from (f'denoiser.{problem}' for problem in self.denoiser.misfits(size, frames))
 
 
 def donor_of(stage: str, init_from: Sequence[str]) -> tuple[str, str] | None:

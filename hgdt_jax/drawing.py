@@ -39,7 +39,7 @@ class Walk(NamedTuple):
   """From where the denoiser walks to a clean clip, and by what it is led; one argument of jit.
 
   Attributes:
-    start: `[B, T, H, W, C]` at noise level `t_start`.
+    start: `[B, T, h, w, c]` at noise level `t_start`, in the denoiser's space.
     numbers: `[B]`, of the clips: each draws its noise by its own.
     steps: how many; no other number compiles anew, up to the next `STEPS_COMPILED`.
     label: `[B]`.
@@ -48,7 +48,7 @@ class Walk(NamedTuple):
     align: `[B]` of ones, or None: the aligner is off.
     mixing: `[B]`, whether frames see each other.
     guidance: scale of classifier-free guidance, or None.
-    known: as `Drawing.known` gives it.
+    known: as `Drawing.known` gives it, the clips in the denoiser's space.
   """
 
   start: jax.Array
@@ -105,6 +105,15 @@ class Drawing:
       return drawn.clip, drawn.latents
 
     return jax.jit(draft, static_argnames='frames')
+
+  @functools.cached_property
+  def encode(self):
+    """Clips into the denoiser's space; `{}` are the weights of an autoencoder without any."""
+
+    def program(weights, clip):
+      return self.networks.autoencoder.apply(weights, clip, method='encode')
+
+    return jax.jit(program)
 
   @functools.cached_property
   def guess(self):
@@ -192,8 +201,19 @@ class Drawing:
     # Whole on every device, so that every process can read it.
     return jax.jit(program, out_shardings=sharding.replicated(self.mesh))
 
+  @functools.cached_property
+  def _decode(self):
+    def program(weights, latent):
+      return self.networks.autoencoder.apply(weights, latent, method='decode')
+
+    return jax.jit(program)
+
   def fetch(self, clip, contrast=1.0):
+    """uint8 on the host."""
     return np.asarray(self._to_pixels(clip, contrast))
+
+  def fetch_decoded(self, weights, latent, contrast=1.0):
+    return self.fetch(self._decode(weights, latent), contrast)
 
   def labels(self, label):
     label = np.asarray(label, np.int32)
@@ -210,9 +230,9 @@ class Drawing:
     """(clips `[N, T, H, W, C]` in [-1, 1], mask `[1, T]`), N the number of clips or 1; or None."""
     if known is None:
       return None
-    size, given = self.cfg.data.size, known.pixels
+    given, size = known.pixels, self.cfg.clip.size
     given = given[None] if given.ndim == 4 else given
-    clip = np.zeros((len(given), frames, size, size, networks.CHANNELS), np.float32)
+    clip = np.zeros((len(given), frames, size, size, self.cfg.clip.channels), np.float32)
     mask = np.zeros((1, frames), bool)
     clip[:, list(known.frames)] = pixels.to_clip(given)
     mask[:, list(known.frames)] = True

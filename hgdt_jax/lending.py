@@ -1,9 +1,11 @@
 """Which stage lends each network that a method draws with."""
 
+import pathlib
 from collections.abc import Collection
 
 from hgdt_jax import config
 from hgdt_jax import methods as ways
+from hgdt_jax import workdir as workdirs
 from hgdt_jax.methods import Method
 from hgdt_jax.stages import STAGES
 
@@ -24,10 +26,23 @@ class Lending:
     told = self.cfg.aligner.latents if self.cfg.bridges else 'none'
     return ways.find(method).as_trained(told)
 
+  @property
+  def methods(self) -> tuple[str, ...]:
+    """The ways to sample that the stages so far allow."""
+    return tuple(name for name in ways.METHODS if not self.lacks(self.way(name)))
+
   def sources(self, way: Method) -> dict[str, str]:
     """The stage that each network of a method is of: the last that trained it."""
     found = {name: self.lender(name, way) for name in way.networks}
+    if self.cfg.space.learns:
+      found['autoencoder'] = self.autoencoder
     return {name: stage for name, stage in found.items() if stage}
+
+  @property
+  def autoencoder(self) -> str | None:
+    """The stage that lends it, for all methods: whichever has it, it is the same one."""
+    has_it = lambda stage: 'autoencoder' in STAGES[stage].trains + STAGES[stage].takes
+    return next((s for s in self.cfg.stages if s in self.done and has_it(s)), None)
 
   def lender(self, network: str, way: Method) -> str | None:
     """The last stage that trained a network, of those a method draws from; None where none did."""
@@ -39,7 +54,8 @@ class Lending:
 
   def lacks(self, way: Method) -> list[str]:
     """What there would have to be to draw by this method."""
-    networks_of = [name for name in way.networks if name not in self.sources(way)]
+    networks = way.networks + ('autoencoder',) * self.cfg.space.learns
+    networks_of = [name for name in networks if name not in self.sources(way)]
     return [*networks_of, *(stage for stage in way.needs if stage not in self.done)]
 
   def reads_drafts(self, way: Method) -> bool:
@@ -58,3 +74,24 @@ class Lending:
     """Whether its denoiser has been through stage `aligner`: else latents mean nothing to it."""
     since = self.cfg.stages[self.cfg.stages.index('aligner') :] if self.cfg.aligns else ()
     return self.lender('denoiser', way) in since
+
+  def say_what_is_not_done(self, method: str, workdir: pathlib.Path) -> None:
+    """A line for each stage that a method would draw with; ValueError for one that it needs."""
+    way = self.way(method)
+    for stage in way.draws_from:
+      if stage not in self.cfg.stages or stage in self.done:
+        continue
+      trains = [network for network in way.networks if network in STAGES[stage].trains]
+      lenders = [self.lender(network, way) for network in trains]
+      at = f'{workdirs.last_step(workdir, stage)} of {getattr(self.cfg, stage).steps}'
+      if None in lenders or stage in way.needs:
+        others = ', '.join(self.methods)
+        raise ValueError(
+          f'{method} needs stage {stage}, whose last saved step is {at}; it counts when it is done'
+          + (f'. Until then {others} can be drawn' if others else '')
+        )
+      earlier = self.cfg.stages[: self.cfg.stages.index(stage)]
+      if any(lender in earlier for lender in lenders):
+        print(
+          f'stage {stage} is not done (step {at}): drawn with what the stages before it trained'
+        )

@@ -1,6 +1,7 @@
 """All that a configuration can name, with a line of meaning each."""
 
 from hgdt_jax import methods
+from hgdt_jax.autoencoders import AUTOENCODERS
 from hgdt_jax.denoisers import DENOISERS
 from hgdt_jax.diffusion.samplers import SAMPLERS
 from hgdt_jax.gans import GANS
@@ -16,6 +17,7 @@ def text() -> str:
   meaning = lambda registry: {name: one.meaning for name, one in registry.items()}
   blocks = {
     'GANs (draft.name)': meaning(GANS),
+    'autoencoders (space.name)': meaning(AUTOENCODERS),
     'denoisers (denoiser.name)': meaning(DENOISERS),
     'stages': meaning(STAGES),
     'methods (sample --method)': meaning(methods.METHODS),

@@ -9,7 +9,7 @@ import numpy as np
 
 from hgdt_jax import handed_on, sharding
 from hgdt_jax.config import Config
-from hgdt_jax.stages import STAGES, networks
+from hgdt_jax.stages import STAGES
 from hgdt_jax.state import on_mesh
 
 
@@ -62,8 +62,8 @@ def ahead(
 
 def batch(cfg: Config, mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
   """One of zeros, as the loader makes them, on the devices."""
-  rows, size = cfg.data.batch // jax.process_count(), cfg.data.size
-  shape = (rows, cfg.data.frames, size, size, networks.CHANNELS)
+  rows, clip = cfg.data.batch // jax.process_count(), cfg.clip
+  shape = (rows, clip.frames, clip.size, clip.size, clip.channels)
   zeros = {
     'video': np.zeros(shape, np.uint8),
     'label': np.zeros(rows, np.int32),

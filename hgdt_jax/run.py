@@ -29,6 +29,7 @@ from hgdt_jax.drawing import Known
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import clips
+from hgdt_jax.stages import STAGES
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 
@@ -87,7 +88,9 @@ def _train(cfg, mesh, workdir):
 
   model, held_out = trained.Trained(cfg, {}, mesh), clip_sources.held_out(cfg, sources)
   if cfg.hybrid.tau == config.AUTO:  # the programs of the other stages depend on it
-    _train_stages(model, ('gan',), sources, held_out, workdir)
+    # And it depends on what drafts are diffused in.
+    first = [s for s in cfg.stages if s == 'gan' or 'autoencoder' in STAGES[s].trains]
+    _train_stages(model, first, sources, held_out, workdir)
     model = _with_chosen_tau(model, sources['train'], workdir)
   _train_stages(model, model.cfg.stages, sources, held_out, workdir)
   return model, sources

@@ -13,7 +13,6 @@ from hgdt_jax import workdir as workdirs
 from hgdt_jax.drawing import NOISY_CONTRAST, STEPS_COMPILED, Drawing, Known, Walk
 from hgdt_jax.lending import Lending
 from hgdt_jax.sampling import hybrid
-from hgdt_jax.stages import STAGES, networks
 
 
 class Trained:
@@ -37,7 +36,7 @@ class Trained:
   @property
   def methods(self) -> tuple[str, ...]:
     """The ways to sample that the stages so far allow."""
-    return tuple(name for name in ways.METHODS if not self.lending.lacks(self.lending.way(name)))
+    return self.lending.methods
 
   def needs_image(self, method: str) -> bool:
     """Whether its generator has only learnt to continue first frames, so that it wants `known`."""
@@ -69,7 +68,7 @@ class Trained:
     methods = (method,) if method else (m for m in every if not lending.lacks(lending.way(m)))
     wanted = {(s, name) for m in methods for name, s in lending.sources(lending.way(m)).items()}
     if method:
-      _say_what_is_not_done(found, workdir, method)
+      lending.say_what_is_not_done(method, workdir)
     if not wanted:
       raise ValueError(f'no stage of {workdir} is done, so there is nothing to draw with')
     for stage in done:
@@ -140,15 +139,16 @@ class Trained:
       clip, latents = self._drafted(way, key, numbers, label, frames, given)
     if not way.refined:
       return self.drawing.fetch(clip)
+    clip = None if clip is None else self._encode(clip)
     if way.drafted:
       start, t_start = self.drawing.truncate(clip, key, numbers, tau), tau
     else:
-      size = self.cfg.data.size
-      start = self.drawing.start(key, numbers, (frames, size, size, networks.CHANNELS))
-      t_start = 1.0
+      _, size, channels = self.cfg.latent
+      start, t_start = self.drawing.start(key, numbers, (frames, size, size, channels)), 1.0
     if self.lending.reads_drafts(way):
       latents = self.drawing.guess(self._nets(way)['bridge'], clip, 0.0)
     told = latents if way.latents == 'gan' or self.lending.reads_drafts(way) else None
+    given = given and (self._encode(given[0]), given[1])
     walk = self._walk(way, start, numbers, t_start, steps, label)
     walk = walk._replace(latents=told, guidance=guidance, known=given)
     return self._refined(way, self.recipe(method, sampler), walk, key)
@@ -162,7 +162,7 @@ class Trained:
     """
     way = self.lending.way(method)
     key, label, numbers = self._rows(label, seed, first)
-    start = self.drawing.truncate(self.drawing.clips(video), key, numbers, tau)
+    start = self.drawing.truncate(self._encoded(video), key, numbers, tau)
     walk = self._walk(way, start, numbers, tau, steps, label)
     return self._refined(way, self.recipe(method), walk, key)
 
@@ -174,7 +174,7 @@ class Trained:
     frames = self.cfg.data.frames
     given = self.drawing.known(known, frames)
     draft, _ = self._drafted(self.lending.way(method), key, numbers, label, frames, given)
-    return self.drawing.fetch(self.drawing.truncate(draft, key, numbers, tau), NOISY_CONTRAST)
+    return self._noisy(self._encode(draft), key, numbers, tau)
 
   def told_of_drafts(
     self, method: str, label, seed: int, tau: float, *, first: int = 0, known: Known | None = None
@@ -185,14 +185,14 @@ class Trained:
     given = self.drawing.known(known, frames)
     draft, latents = self._drafted(way, key, numbers, label, frames, given)
     if way.latents == 'bridge':
-      latents = self._told_of(way, draft, key, numbers, tau)
+      latents = self._told_of(way, self._encode(draft), key, numbers, tau)
     return np.asarray(latents)
 
   def told_of_clips(self, method: str, video, seed: int, tau: float, *, first: int = 0):
     """The latents that a method's denoiser was told of such clips in training, `[N, T, D]`."""
     key, numbers = jax.random.key(seed), self.drawing.numbers(first, video)
-    clip = self.drawing.clips(video)
-    return np.asarray(self._told_of(self.lending.way(method), clip, key, numbers, tau))
+    way = self.lending.way(method)
+    return np.asarray(self._told_of(way, self._encoded(video), key, numbers, tau))
 
   def _told_of(self, way, clip, key, numbers, tau):
     """The bridge's guess, from the clip or from what noise leaves of it."""
@@ -203,9 +203,27 @@ class Trained:
 
   def clips_at(self, video, seed: int, tau: float, *, first: int = 0):
     """Given clips diffused to tau, uint8 `[N, T, H, W, C]` at a contrast that clips no noise."""
-    clip, numbers = self.drawing.clips(video), self.drawing.numbers(first, video)
-    noisy = self.drawing.truncate(clip, jax.random.key(seed), numbers, tau)
-    return self.drawing.fetch(noisy, NOISY_CONTRAST)
+    numbers = self.drawing.numbers(first, video)
+    return self._noisy(self._encoded(video), jax.random.key(seed), numbers, tau)
+
+  def _noisy(self, latent, key, numbers, tau):
+    """A latent at tau as clips."""
+    noisy = self.drawing.truncate(latent, key, numbers, tau)
+    return self.drawing.fetch_decoded(self._autoencoder, noisy, NOISY_CONTRAST)
+
+  def _encoded(self, video):
+    """uint8 clips in the denoiser's space."""
+    return self._encode(self.drawing.clips(video))
+
+  def _encode(self, clip):
+    return self.drawing.encode(self._autoencoder, clip)
+
+  @property
+  def _autoencoder(self):
+    """Its variables."""
+    if not self.cfg.space.learns:
+      return {}
+    return self.weights[self.lending.autoencoder]['autoencoder'].variables()
 
   def _rows(self, label, seed, first):
     """(key, labels, numbers) of clips."""
@@ -263,38 +281,17 @@ class Trained:
     )
     most_steps = -(-walk.steps // STEPS_COMPILED) * STEPS_COMPILED
     key = rng.stream(key, 'sample/walk')
-    return self.drawing.fetch(
-      self.drawing.walk(
-        {name: nets[name] for name in ('denoiser', 'bridge') if name in nets},
-        walk,
-        key,
-        recipe=recipe,
-        most_steps=most_steps,
-        guesses=is_told and way.latents == 'bridge' and self.cfg.aligner.latents == 'noised',
-      )
+    latent = self.drawing.walk(
+      {name: nets[name] for name in ('denoiser', 'bridge') if name in nets},
+      walk,
+      key,
+      recipe=recipe,
+      most_steps=most_steps,
+      guesses=is_told and way.latents == 'bridge' and self.cfg.aligner.latents == 'noised',
     )
+    return self.drawing.fetch_decoded(self._autoencoder, latent)
 
   def _drafted(self, way, key, numbers, label, frames, given=None):
     """Drafts and their latents; `given` as `Drawing.known` gives it."""
     first = None if given is None else given[0][:, 0]
     return self.drawing.draft(self._nets(way)['generator'], key, numbers, label, first, frames)
-
-
-def _say_what_is_not_done(found, workdir, method):
-  """A line for each stage that the method would draw with; ValueError for one that it needs."""
-  way = found.lending.way(method)
-  for stage in way.draws_from:
-    if stage not in found.cfg.stages or stage in found.weights:
-      continue
-    trains = [network for network in way.networks if network in STAGES[stage].trains]
-    lenders = [found.lending.lender(network, way) for network in trains]
-    at = f'{workdirs.last_step(workdir, stage)} of {getattr(found.cfg, stage).steps}'
-    if None in lenders or stage in way.needs:
-      others = ', '.join(found.methods)
-      raise ValueError(
-        f'{method} needs stage {stage}, whose last saved step is {at}; it counts when it is done'
-        + (f'. Until then {others} can be drawn' if others else '')
-      )
-    earlier = found.cfg.stages[: found.cfg.stages.index(stage)]
-    if any(lender in earlier for lender in lenders):
-      print(f'stage {stage} is not done (step {at}): drawn with what the stages before it trained')

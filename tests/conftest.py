@@ -28,11 +28,12 @@ from absl import flags
 
 import input_pipeline
 from configs import hybrid
-from hgdt_jax import config, denoisers, gans, methods, run, sharding, stages
+from hgdt_jax import autoencoders, config, denoisers, gans, methods, programs, run, sharding, stages
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.losses import adversarial
 from hgdt_jax.metrics import measures, table
 
+programs.optimised = lambda level: None  # as _FLAGS say
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
 jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]
@@ -118,7 +119,14 @@ def finished(tmp_path_factory, one_device):
 
 PAGE = pathlib.Path(__file__).parents[1] / 'docs' / 'extending.md'
 REGISTRIES = (
-  *(gans.GANS, denoisers.DENOISERS, stages.STAGES, methods.METHODS, samplers.SAMPLERS),
+  *(
+    gans.GANS,
+    denoisers.DENOISERS,
+    autoencoders.AUTOENCODERS,
+    stages.STAGES,
+    methods.METHODS,
+    samplers.SAMPLERS,
+  ),
   *(adversarial.OBJECTIVES, table.METRICS, measures.MEASURES, input_pipeline.SOURCES),
 )
 

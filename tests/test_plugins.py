@@ -12,16 +12,18 @@ import pytest
 from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
 from hgdt_jax import workdir as workdirs
 
-PLUGINS = ('painter', 'stack', 'contrast', 'bars', 'half_ddim', 'polish', 'pearson')
-STAGES = ('gan', 'diffusion', 'polish')
+PLUGINS = ('painter', 'stack', 'squares', 'contrast', 'bars', 'half_ddim', 'polish', 'pearson')
+STAGES = ('autoencoder', 'gan', 'diffusion', 'polish')
 
 
 @pytest.fixture
 def plugged(files, tiny_dict):
   """The smallest configuration with all of them."""
   tiny_dict |= {'plugins': PLUGINS, 'stages': STAGES, 'polish': {'steps': 4, 'learning_rate': 1e-3}}
+  tiny_dict |= {'autoencoder': {'steps': 2, 'learning_rate': 1e-3}}
   tiny_dict['draft'] = {'name': 'painter', 'width': 8, 'code_size': 4}
   tiny_dict['denoiser'] = {'name': 'stack', 'width': 8}
+  tiny_dict['space'] = {'name': 'squares', 'channels': 4}
   tiny_dict['data'] |= {'source': 'bars', 'classes': -1}
   tiny_dict['aligner']['latents'] = 'none'
   tiny_dict['hybrid']['sampler'] = 'ddim_half'
@@ -87,6 +89,7 @@ def test_the_list_names_all_that_is_registered(files, tmp_path):
     'style',
     'painter',
     'stack',
+    'squares',
     'polished',
     'contrast',
     'bars',

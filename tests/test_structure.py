@@ -39,6 +39,7 @@ MAY_IMPORT = {
   'hgdt_jax.processes': 'jax',
   'hgdt_jax.rng': 'jax',
   'hgdt_jax.shapes': 'jax',
+  'hgdt_jax.space': '',
   'hgdt_jax.sharding': 'jax',
   'hgdt_jax.state': 'jax flax optax hgdt_jax.sharding',
   'hgdt_jax.warp': 'jax',
@@ -47,8 +48,9 @@ MAY_IMPORT = {
   'hgdt_jax.metrics': 'jax flax hgdt_jax.metrics',
   'hgdt_jax.gans': (
     'jax flax optax hgdt_jax.fields hgdt_jax.gans hgdt_jax.losses hgdt_jax.models hgdt_jax.schema '
-    'hgdt_jax.sharding hgdt_jax.state hgdt_jax.warp'
+    'hgdt_jax.sharding hgdt_jax.space hgdt_jax.state hgdt_jax.warp'
   ),
+  'hgdt_jax.autoencoders': 'jax flax hgdt_jax.autoencoders hgdt_jax.space',
   'hgdt_jax.denoisers': (
     'jax flax hgdt_jax.denoisers hgdt_jax.fields hgdt_jax.models hgdt_jax.schema hgdt_jax.shapes '
     'hgdt_jax.warp'
@@ -66,19 +68,19 @@ MAY_IMPORT = {
   ),
   # The configuration, from the registries of those pieces; then what it decides.
   'hgdt_jax.config': (
-    'input_pipeline hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.fields hgdt_jax.gans '
-    'hgdt_jax.guards hgdt_jax.metrics hgdt_jax.schema hgdt_jax.stages'
+    'input_pipeline hgdt_jax.autoencoders hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.fields '
+    'hgdt_jax.gans hgdt_jax.guards hgdt_jax.metrics hgdt_jax.schema hgdt_jax.space hgdt_jax.stages'
   ),
   'hgdt_jax.stages': (
-    'jax flax optax hgdt_jax.denoisers hgdt_jax.models hgdt_jax.diffusion hgdt_jax.losses '
-    'hgdt_jax.stages hgdt_jax.fields hgdt_jax.gans hgdt_jax.pixels hgdt_jax.rng hgdt_jax.schema '
-    'hgdt_jax.sharding hgdt_jax.state'
+    'jax flax optax hgdt_jax.autoencoders hgdt_jax.denoisers hgdt_jax.models hgdt_jax.diffusion '
+    'hgdt_jax.losses hgdt_jax.stages hgdt_jax.fields hgdt_jax.gans hgdt_jax.pixels hgdt_jax.rng '
+    'hgdt_jax.schema hgdt_jax.sharding hgdt_jax.space hgdt_jax.state'
   ),
   'hgdt_jax.workdir': (
     'jax configs hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.stages'
   ),
   'hgdt_jax.clip_sources': 'input_pipeline hgdt_jax.config hgdt_jax.processes',
-  'hgdt_jax.lending': 'hgdt_jax.config hgdt_jax.methods hgdt_jax.stages',
+  'hgdt_jax.lending': 'hgdt_jax.config hgdt_jax.methods hgdt_jax.stages hgdt_jax.workdir',
   'hgdt_jax.handed_on': (
     'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state '
     'hgdt_jax.workdir'
@@ -109,8 +111,8 @@ MAY_IMPORT = {
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.
   'hgdt_jax.listing': (
-    'input_pipeline hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.losses '
-    'hgdt_jax.methods hgdt_jax.metrics hgdt_jax.report hgdt_jax.stages'
+    'input_pipeline hgdt_jax.autoencoders hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans '
+    'hgdt_jax.losses hgdt_jax.methods hgdt_jax.metrics hgdt_jax.report hgdt_jax.stages'
   ),
   'hgdt_jax.main': (
     'hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'

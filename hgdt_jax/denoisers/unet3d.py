@@ -37,7 +37,7 @@ class Settings:
   def misfits(self, size: int, frames: int):
     smallest = self.patch * 2 ** (len(self.multipliers) - 1)
     if size % smallest or size // smallest < 2:
-      yield f'multipliers={self.multipliers}: data.size={size} cannot be halved so often'
+      yield f'multipliers={self.multipliers}: {size}x{size} cannot be halved so often'
     attended = max(self.space_attention, self.time_attention)
     for level, multiplier in enumerate(self.multipliers):
       width = self.width * multiplier

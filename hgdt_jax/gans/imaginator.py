@@ -19,9 +19,10 @@ import optax
 
 from hgdt_jax import fields
 from hgdt_jax.gans import views
-from hgdt_jax.gans.types import GAN, Clip, Draft, Family, Given, Judge
+from hgdt_jax.gans.types import GAN, Draft, Family, Given, Judge
 from hgdt_jax.models import layers
 from hgdt_jax.schema import Length
+from hgdt_jax.space import Space
 
 _SEED = 4  # side of the first maps, and of the last ones of encoder and critics
 
@@ -57,7 +58,7 @@ def halvings(size: int) -> int:
   return int(math.log2(size // _SEED))
 
 
-def make(settings: Settings, clip: Clip, *, classes: int, dtype) -> GAN:
+def make(settings: Settings, clip: Space, *, classes: int, dtype) -> GAN:
   common = dict(halvings=halvings(clip.size), dtype=dtype)
   critic = dict(width=settings.critic_width, **common)
 
@@ -111,7 +112,7 @@ def _conv(features, dtype, name, **options):
 class Generator(nn.Module):
   """Codes `[B, Z]`, labels `[B]` (-1: no class) and first frames `[B, H, W, C]` -> draft."""
 
-  clip: Clip
+  clip: Space
   appearance_size: int
   width: int
   time_widths: tuple[int, ...]

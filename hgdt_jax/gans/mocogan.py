@@ -19,9 +19,10 @@ import optax
 
 from hgdt_jax import fields
 from hgdt_jax.gans import views
-from hgdt_jax.gans.types import GAN, Clip, Draft, Family, Judge
+from hgdt_jax.gans.types import GAN, Draft, Family, Judge
 from hgdt_jax.models import layers
 from hgdt_jax.schema import Between
+from hgdt_jax.space import Space
 
 _SEED = 4  # side of the first maps, and of the last ones of the critics
 _WINDOW = 16  # frames, one after the other, that the video critic sees of a longer clip
@@ -58,7 +59,7 @@ def doublings(size: int) -> int:
   return int(math.log2(size // _SEED))
 
 
-def make(settings: Settings, clip: Clip, *, classes: int, dtype) -> GAN:
+def make(settings: Settings, clip: Space, *, classes: int, dtype) -> GAN:
   common = dict(doublings=doublings(clip.size), dtype=dtype)
   critic = dict(width=settings.critic_width, noise=settings.noise, **common)
 

@@ -98,14 +98,6 @@ class GAN(NamedTuple):
   also: Mapping[str, Callable[[Draft, jax.Array, Given | None], jax.Array]] = {}
 
 
-class Clip(NamedTuple):
-  """The clips that a GAN is made for."""
-
-  frames: int
-  size: int  # height and width
-  channels: int
-
-
 class Settings(Protocol):
   """A family's section of the configuration: a frozen dataclass, see `schema`."""
 
@@ -124,7 +116,7 @@ class Family(NamedTuple):
   Attributes:
     meaning: in a line.
     settings: its section.
-    make: `(settings, clip, classes=, dtype=)` -> GAN.
+    make: `(settings, clip, classes=, dtype=)` -> GAN for clips in that `Space`.
   """
 
   meaning: str

@@ -16,8 +16,9 @@ import optax
 
 from hgdt_jax import fields
 from hgdt_jax.gans import views
-from hgdt_jax.gans.types import GAN, Clip, Draft, Family, Judge
+from hgdt_jax.gans.types import GAN, Draft, Family, Judge
 from hgdt_jax.schema import OneOf
+from hgdt_jax.space import Space
 
 RESAMPLINGS = ('strided', 'repeated')
 _SEED = 4  # side of the first maps
@@ -50,7 +51,7 @@ def doublings(size: int) -> int:
   return int(math.log2(size // _SEED))
 
 
-def make(settings: Settings, clip: Clip, *, classes: int, dtype) -> GAN:
+def make(settings: Settings, clip: Space, *, classes: int, dtype) -> GAN:
   """Knows no classes: the original has none."""
   del classes
   sizes = dict(doublings=doublings(clip.size), resampling=settings.resampling, dtype=dtype)
@@ -113,7 +114,7 @@ class Up(nn.Module):
 class Generator(nn.Module):
   """Codes `[B, Z]` -> draft, with the mask `[B, T, H, W, 1]` and the background `[B, H, W, C]`."""
 
-  clip: Clip
+  clip: Space
   width: int
   doublings: int
   resampling: str

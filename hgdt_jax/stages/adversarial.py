@@ -17,7 +17,7 @@ def init(cfg, txs: Mapping, key: jax.Array) -> dict[str, Net]:
   generator = networks.init_generator(cfg, rng.stream(key, 'generator'))
   nets = {'generator': Net.create(generator, txs['generator'])}
   for name, judge in networks.make(cfg).gan.judges.items():
-    variables = networks.init_judge(cfg, judge, rng.stream(key, name))
+    variables = networks.init_judge(judge, rng.stream(key, name), cfg.clip)
     spectral = rng.stream(key, 'spectral')
     nets[name] = game.init_judge(judge, variables, txs[name], spectral, augmentation(cfg))
   return nets

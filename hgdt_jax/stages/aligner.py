@@ -48,7 +48,7 @@ def init(cfg, key: jax.Array) -> TrainState:
   if cfg.bridges:
     bridge = networks.init_bridge(cfg, rng.stream(key, 'bridge'))
     nets['bridge'] = Net.create(bridge, txs['bridge'])
-  return TrainState.create(**nets)
+  return TrainState.create(**nets, **networks.frozen_autoencoder(cfg, key))
 
 
 def make_step(cfg):
@@ -90,26 +90,29 @@ def train_refiner(cfg, nets, txs, players, draft, video, label, *, root, step, d
     both after it by name, metrics.
   """
   key = lambda name: rng.stream(root, f'aligner/{name}', step)
+  latent = nets.encode(players, video)
   label = batches.dropped(label, cfg.diffusion.label_dropout, key('label_dropout'))
-  told = conditions(cfg, nets, players.get('bridge'), video, label, key('latent_dropout'))
+  told = conditions(cfg, nets, players.get('bridge'), latent, label, key('latent_dropout'))
   after, metrics = {}, {}
   if cfg.bridges:
+    draft = draft._replace(clip=nets.encode(players, jax.lax.stop_gradient(draft.clip)))
     after['bridge'], metrics = _train_bridge(
       cfg, nets, txs['bridge'], players['bridge'], draft, key('bridge'), decay
     )
   after['denoiser'], found = _train_denoiser(
-    cfg, nets, txs['denoiser'], players['denoiser'], video, told, key('noise'), decay
+    cfg, nets, txs['denoiser'], players['denoiser'], latent, told, key('noise'), decay
   )
   return after, metrics | found
 
 
-def conditions(cfg, nets, bridge: Net | None, video, label, key):
+def conditions(cfg, nets, bridge: Net | None, latent, label, key):
   """What the denoiser is told in training: a function `(x_t, t) -> Condition`.
 
-  Latents are the bridge's guess from the clean clip or from what the denoiser sees of it, dropped
-  for a share of the rows; the aligner is on where a stage trains it.
+  Its latents are the bridge's guess from the clean clip, `latent` in the denoiser's space, or from
+  what the denoiser sees of it, dropped for a share of the rows; the aligner is on where a stage
+  trains it.
   """
-  b, frames = video.shape[:2]
+  b, frames = latent.shape[:2]
   plain = Condition.plain(label, frames, cfg.draft.latent_size)
   if cfg.aligns:
     plain = plain.replace(align=jnp.ones(b))
@@ -121,13 +124,13 @@ def conditions(cfg, nets, bridge: Net | None, video, label, key):
   plain = plain.replace(use_latents=use.astype(jnp.float32))
   if cfg.aligner.latents == 'noised':
     return lambda x, t: plain.replace(latents=guess(x, t))
-  clean = plain.replace(latents=guess(video, jnp.zeros(b)))
+  clean = plain.replace(latents=guess(latent, jnp.zeros(b)))
   return lambda x, t: clean
 
 
 def _train_bridge(cfg, nets, tx, net, draft, key, decay):
   """One step of E(x_t, t) = w on drafts, at the noise levels it is to be used at."""
-  clip, t = jax.lax.stop_gradient(draft.clip), jnp.zeros(len(draft.clip))
+  clip, t = draft.clip, jnp.zeros(len(draft.clip))
   if cfg.aligner.latents == 'noised':
     t_key, noise_key = jax.random.split(key)
     schedule, eps = denoising.schedule(cfg), denoising.frame_noise(cfg)(noise_key, clip.shape)
@@ -142,9 +145,9 @@ def _train_bridge(cfg, nets, tx, net, draft, key, decay):
   return net.update(grads, tx, decay), {'bridge_loss': loss}
 
 
-def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
+def _train_denoiser(cfg, nets, tx, net, latent, told, key, decay):
   """One step on real clips; returns (net, metrics)."""
-  mixing = denoising.mixing(cfg, len(video))
+  mixing = denoising.mixing(cfg, len(latent))
 
   def loss_fn(params):
     flows = []
@@ -154,10 +157,10 @@ def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
       flows.extend(found.flows)
       return found.output
 
-    losses, aux = denoising.loss(cfg, network, video, key)
+    losses, aux = denoising.loss(cfg, network, latent, key)
     loss, found = jnp.mean(losses), {'denoising_loss': jnp.mean(losses)}
     if flows:
-      flow_loss, consistency = _flow_losses(cfg, flows, video, aux['x0'])
+      flow_loss, consistency = _flow_losses(cfg, flows, latent, aux['x0'])
       loss += cfg.aligner.flow_weight * flow_loss + cfg.aligner.consistency_weight * consistency
       found |= {'flow_loss': flow_loss, 'consistency': consistency}
     return loss, (losses, aux, found)
@@ -167,7 +170,7 @@ def _train_denoiser(cfg, nets, tx, net, video, told, key, decay):
     'loss': loss,
     **found,
     # A frozen clip minimises the consistency: read it beside this one.
-    'motion_ratio': temporal.motion(aux['x0']) / temporal.motion(video),
+    'motion_ratio': temporal.motion(aux['x0']) / temporal.motion(latent),
     'grad_norm': optax.tree.norm(grads),
     **denoising.by_noise(aux, losses, cfg.hybrid.tau),
   }
@@ -183,14 +186,14 @@ def late_or_rest(late: tuple[str, ...], params):
   return jax.tree_util.tree_map_with_path(label, params)
 
 
-def _flow_losses(cfg, flows, video, predicted):
+def _flow_losses(cfg, flows, clean, predicted):
   """Photometric loss and masked consistency, mean over the aligners, each at its own size.
 
   The flow learns from real clips alone; the prediction is held to it where the real clip is.
   """
   photometric, consistency = [], []
   for flow in flows:
-    in_order = (jnp.flip(c, axis=1) if flow.backward else c for c in (video, predicted))
+    in_order = (jnp.flip(c, axis=1) if flow.backward else c for c in (clean, predicted))
     real, guess = (_shrink(clip, flow.field.shape[2]) for clip in in_order)
     price = cfg.aligner.hidden_price
     photometric.append(temporal.photometric(real, flow.field, flow.visible, price))
@@ -246,7 +249,7 @@ STAGE = Stage(
   init,
   make_step,
   trains=('denoiser', 'bridge'),
-  takes=('generator', 'denoiser'),
+  takes=('generator', 'denoiser', 'autoencoder'),
   begins=('generator', 'denoiser'),
   shows='hybrid',
   problems=_problems,

@@ -8,7 +8,7 @@ from hgdt_jax.diffusion import noise, parameterization, schedules, training
 
 
 def schedule(cfg) -> schedules.Schedule:
-  options = {'resolution': cfg.data.size} if cfg.diffusion.schedule == 'shifted_cosine' else {}
+  options = {'resolution': cfg.latent.size} if cfg.diffusion.schedule == 'shifted_cosine' else {}
   return schedules.make(cfg.diffusion.schedule, **options)
 
 

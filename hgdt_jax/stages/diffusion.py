@@ -36,15 +36,18 @@ class Settings:
 
 def init(cfg, key: jax.Array) -> TrainState:
   params = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
-  return TrainState.create(denoiser=Net.create(params, _optimiser(cfg)))
+  return TrainState.create(
+    denoiser=Net.create(params, _optimiser(cfg)),
+    **networks.frozen_autoencoder(cfg, key),
+  )
 
 
 def make_step(cfg):
   nets, tx = networks.make(cfg), _optimiser(cfg)
 
   def step(state, batch, root):
-    video, net = batches.clips(batch), state.nets['denoiser']
-    b, frames = video.shape[:2]
+    latent, net = nets.encode(state.nets, batches.clips(batch)), state.nets['denoiser']
+    b, frames = latent.shape[:2]
     label = batches.dropped(
       batches.labels(cfg, batch),
       cfg.diffusion.label_dropout,
@@ -58,7 +61,7 @@ def make_step(cfg):
         return nets.denoiser.apply(net.variables(params), x, t, condition, mixing).output
 
       key = rng.stream(root, 'diffusion/noise', state.step)
-      losses, aux = denoising.loss(cfg, network, video, key)
+      losses, aux = denoising.loss(cfg, network, latent, key)
       return jnp.mean(losses), (losses, aux)
 
     (loss, (losses, aux)), grads = jax.value_and_grad(loss_fn, has_aux=True)(net.params)
@@ -69,7 +72,7 @@ def make_step(cfg):
     }
     net = net.update(grads, tx, from_scratch(cfg.diffusion.ema_decay, state.step))
     metrics = {f'diffusion/{name}': value for name, value in metrics.items()}
-    return TrainState(state.step + 1, {'denoiser': net}), metrics
+    return TrainState(state.step + 1, state.nets | {'denoiser': net}), metrics
 
   return step
 
@@ -85,5 +88,6 @@ STAGE = Stage(
   init,
   make_step,
   trains=('denoiser',),
+  takes=('autoencoder',),
   shows='diffusion',
 )

@@ -36,7 +36,9 @@ def init(cfg, key: jax.Array) -> TrainState:
   denoiser_tx, critic_tx = _optimisers(cfg)
   judge = _judge(cfg)
   # It sees a clip after a step beside the clip before it, along the channels.
-  critic = networks.init_judge(cfg, judge, rng.stream(key, 'critic'), 2 * networks.CHANNELS)
+  critic = networks.init_judge(
+    judge, rng.stream(key, 'critic'), cfg.latent, beside=cfg.latent.channels
+  )
   denoiser = networks.init_denoiser(cfg, rng.stream(key, 'denoiser'))
   nets = {
     'denoiser': Net.create(denoiser, denoiser_tx),
@@ -45,7 +47,7 @@ def init(cfg, key: jax.Array) -> TrainState:
   }
   if cfg.bridges:  # frozen
     nets['bridge'] = Net.of(networks.init_bridge(cfg, rng.stream(key, 'bridge')))
-  return TrainState.create(**nets)
+  return TrainState.create(**nets, **networks.frozen_autoencoder(cfg, key))
 
 
 def make_step(cfg):
@@ -53,14 +55,14 @@ def make_step(cfg):
   denoiser_tx, critic_tx = _optimisers(cfg)
 
   def step(state, batch, root):
-    video, label = batches.clips(batch), batches.labels(cfg, batch)
-    b = len(video)
+    latent = nets.encode(state.nets, batches.clips(batch))
+    b, label = len(latent), batches.labels(cfg, batch)
     key = lambda name: rng.stream(root, f'fewstep/{name}', state.step)
     before = state.nets['denoiser']
     bridge = state.nets.get('bridge')
-    told = aligner.conditions(cfg, nets, bridge, video, label, key('latents'))
+    told = aligner.conditions(cfg, nets, bridge, latent, label, key('latents'))
     t, s = draw_steps(cfg, key('steps'), b)
-    x_t = schedule.diffuse(video, noise(key('noise'), video.shape), t)
+    x_t = schedule.diffuse(latent, noise(key('noise'), latent.shape), t)
 
     def predict(params):
       def network(x, t):
@@ -71,7 +73,7 @@ def make_step(cfg):
       return Draft(clip), before.kept
 
     def hide(which, x0):
-      fresh = noise(key(which), video.shape)
+      fresh = noise(key(which), latent.shape)
       return jnp.concatenate([schedule.posterior(x_t, x0, t, s, fresh), x_t], axis=-1)
 
     def paired(draft, real, given):  # x_t was made of this very clip: a regression, well posed
@@ -82,7 +84,7 @@ def make_step(cfg):
       {'critic': _judge(cfg)},
       players,
       {'generator': denoiser_tx, 'critic': critic_tx},
-      game.Scene(video, label, s, None, key, hide),
+      game.Scene(latent, label, s, None, key, hide),
       draw=predict,
       also={'denoising': paired},
       decay=cfg.fewstep.ema_decay,
@@ -96,7 +98,7 @@ def make_step(cfg):
 
 def _judge(cfg):
   common = dict(classes=cfg.data.classes, dtype=jnp.dtype(cfg.dtype))
-  return style.judge(cfg.draft, networks.clip_of(cfg), **common)
+  return style.judge(cfg.draft, cfg.latent, **common)
 
 
 def draw_steps(cfg, key: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
@@ -117,6 +119,9 @@ def _optimisers(cfg):
 def _problems(cfg):
   if cfg.draft.name != 'style':
     yield f'stages: fewstep plays with the critics of draft.name=style, not {cfg.draft.name}'
+    return
+  misfits = cfg.draft.critic.misfits(cfg.latent.size, cfg.latent.frames)  # it sees latents
+  yield from (f'draft.critic.{problem}' for problem in misfits)
 
 
 STAGE = Stage(
@@ -125,7 +130,7 @@ STAGE = Stage(
   init,
   make_step,
   trains=('denoiser', 'bridge'),
-  takes=('denoiser', 'bridge'),
+  takes=('denoiser', 'bridge', 'autoencoder'),
   shows='hybrid_fewstep',
   problems=_problems,
 )

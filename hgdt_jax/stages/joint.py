@@ -41,7 +41,7 @@ def init(cfg, key: jax.Array) -> TrainState:
   nets['denoiser'] = begin(networks.init_denoiser(cfg, rng.stream(key, 'denoiser')))
   if cfg.bridges:
     nets['bridge'] = begin(networks.init_bridge(cfg, rng.stream(key, 'bridge')))
-  return TrainState.create(**nets)
+  return TrainState.create(**nets, **networks.frozen_autoencoder(cfg, key))
 
 
 def make_step(cfg):
@@ -55,8 +55,10 @@ def make_step(cfg):
     t = draw_levels(cfg, key('t'), len(video))
     given = adversarial.first_frames(cfg.draft.given, key('first_frames'), video)
 
-    def hide(which, clip):
-      return schedule.diffuse(clip, noise(key(f'noise_{which}'), clip.shape), t)
+    def hide(which, clip):  # what the refiner will see, as pixels
+      latent = nets.encode(state.nets, clip)
+      latent = schedule.diffuse(latent, noise(key(f'noise_{which}'), latent.shape), t)
+      return nets.decode(state.nets, latent)
 
     played, draft, metrics = game.play(
       nets.gan.judges,
@@ -113,6 +115,6 @@ STAGE = Stage(
   init,
   make_step,
   trains=('generator', JUDGES, 'denoiser', 'bridge'),
-  takes=('generator', JUDGES, 'denoiser', 'bridge'),
+  takes=('generator', JUDGES, 'denoiser', 'bridge', 'autoencoder'),
   shows='hybrid',
 )

@@ -10,7 +10,8 @@ import pytest
 from configs import zoo
 from hgdt_jax import config, drawing, run, trained
 from hgdt_jax.gans import imaginator
-from hgdt_jax.gans.types import Clip, Draft, Given
+from hgdt_jax.gans.types import Draft, Given
+from hgdt_jax.space import Space
 from hgdt_jax.stages import STAGES
 
 B, SIZES = 4, dict(name='imaginator', code_size=6, appearance_size=5, width=4, critic_width=4)
@@ -21,7 +22,7 @@ LABEL = jnp.array([0, 1, 2, -1])
 @pytest.fixture(scope='module')
 def made():
   """(GAN, variables, codes, first frames) of clips of 8 frames of 16x16, in three classes."""
-  gan = imaginator.make(SETTINGS, Clip(8, 16, 3), classes=3, dtype=jnp.float32)
+  gan = imaginator.make(SETTINGS, Space(8, 16, 3), classes=3, dtype=jnp.float32)
   codes = gan.codes(jax.random.key(0), B, 8)
   image = jax.random.uniform(jax.random.key(1), (B, 16, 16, 3), minval=-1.0)
   given = Given(image, jnp.ones(B, bool))

@@ -8,7 +8,7 @@ import pytest
 from configs import zoo
 from hgdt_jax import config
 from hgdt_jax.gans import mocogan
-from hgdt_jax.gans.types import Clip
+from hgdt_jax.space import Space
 from hgdt_jax.stages import STAGES, networks
 
 B, T, S, K = 4, 8, 32, 3
@@ -21,7 +21,7 @@ LABEL, LEVEL = jnp.array([0, 2, 1, 0]), jnp.zeros(B)
 
 def make(classes=K, **changes):
   settings = mocogan.Settings(**{**vars(SETTINGS), **changes})
-  return mocogan.make(settings, Clip(T, S, 3), classes=classes, dtype=jnp.float32)
+  return mocogan.make(settings, Space(T, S, 3), classes=classes, dtype=jnp.float32)
 
 
 @pytest.fixture(scope='module')

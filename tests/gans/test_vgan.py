@@ -8,7 +8,7 @@ import pytest
 from configs import zoo
 from hgdt_jax import config
 from hgdt_jax.gans import vgan
-from hgdt_jax.gans.types import Clip
+from hgdt_jax.space import Space
 from hgdt_jax.stages import STAGES, networks
 
 B = 4
@@ -20,7 +20,7 @@ LABEL = jnp.full(B, -1)
 def made(request):
   """(GAN, variables, codes) of clips of 8 frames of 16x16."""
   settings = vgan.Settings(resampling=request.param, **SIZES)
-  gan = vgan.make(settings, Clip(8, 16, 3), classes=0, dtype=jnp.float32)
+  gan = vgan.make(settings, Space(8, 16, 3), classes=0, dtype=jnp.float32)
   codes = gan.codes(jax.random.key(0), B, 8)
   variables = jax.jit(gan.generator.init)(jax.random.key(1), codes, LABEL)
   return gan, variables, codes

@@ -1,7 +1,6 @@
 """The house's own GAN: a style-based generator of whole clips, a frame critic and a clip critic."""
 
 import dataclasses
-import operator
 from typing import Annotated
 
 import jax
@@ -11,10 +10,11 @@ import optax
 from hgdt_jax import fields
 from hgdt_jax.gans.style.critic import FULL_GROUP, Critic
 from hgdt_jax.gans.style.generator import MOTIONS, Generator
-from hgdt_jax.gans.types import GAN, Clip, Draft, Family, Given, Judge, Streams
+from hgdt_jax.gans.types import GAN, Draft, Family, Given, Judge, Streams
 from hgdt_jax.losses import adversarial
 from hgdt_jax.models import layers
 from hgdt_jax.schema import Between, OneOf
+from hgdt_jax.space import Space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,14 @@ class CriticSettings:
   frames: fields.Frames
   spectral_norm: bool
 
+  def misfits(self, size: int, frames: int):
+    """As those of the family, of the clips that it sees."""
+    for name, patch in (('frame_patch', self.frame_patch), ('clip_patch', self.clip_patch)):
+      if size // patch < 4:
+        yield f'{name}={patch}: {size}x{size} leaves maps under 4x4'
+    if self.frames > frames:
+      yield f'frames={self.frames}: clips have data.frames={frames}'
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -61,12 +69,10 @@ class Settings:
       yield "objective='wasserstein': unbounded without one of r1, r2, interpolation_penalty"
 
   def misfits(self, size: int, frames: int):
-    for name in ('generator.patch', 'critic.frame_patch', 'critic.clip_patch'):
-      patch = operator.attrgetter(name)(self)
-      if size // patch < 4:
-        yield f'{name}={patch}: data.size={size} leaves maps under 4x4'
-    if self.critic.frames > frames:
-      yield f'critic.frames={self.critic.frames}: clips have data.frames={frames}'
+    patch = self.generator.patch
+    if size // patch < 4:
+      yield f'generator.patch={patch}: {size}x{size} leaves maps under 4x4'
+    yield from (f'critic.{problem}' for problem in self.critic.misfits(size, frames))
 
   judges = ('critic',)
 
@@ -79,7 +85,7 @@ class Settings:
     return self.image_share
 
 
-def make(settings: Settings, clip: Clip, **common) -> GAN:
+def make(settings: Settings, clip: Space, **common) -> GAN:
   """`common`: classes and dtype."""
   drafts = Generator(
     size=clip.size,
@@ -97,7 +103,7 @@ def make(settings: Settings, clip: Clip, **common) -> GAN:
   )
 
 
-def judge(settings: Settings, clip: Clip, **common) -> Judge:
+def judge(settings: Settings, clip: Space, **common) -> Judge:
   """Both critics under one name: they share an optimiser, and the power iteration."""
   critic = settings.critic
   network = dataclasses.asdict(critic)
