@@ -99,6 +99,13 @@ def get_config() -> ml_collections.ConfigDict:
   bridge.max_width = 256
   bridge.patch = 4
 
+  config.optimiser = optimiser = ml_collections.ConfigDict()  # of denoiser, aligner and bridge
+  optimiser.b1 = 0.9  # of Adam; the GAN's is that of its family
+  optimiser.b2 = 0.99
+  optimiser.weight_decay = 0.0  # a step, times the learning rate
+  optimiser.clip_norm = 1.0  # the most that the gradient's norm may be
+  optimiser.decay = 'cosine'  # of the learning rate, to a tenth: cosine, linear or constant
+
   config.gan = gan = ml_collections.ConfigDict()
   gan.steps = 30_000
   gan.learning_rate = 2e-4  # by the optimiser of the draft's family
@@ -110,15 +117,23 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.diffusion = diffusion = ml_collections.ConfigDict()
   diffusion.steps = 60_000
-  diffusion.learning_rate = 3e-4  # Adam; cosine decay to a tenth
+  diffusion.learning_rate = 3e-4
   diffusion.warmup = 500  # steps
   diffusion.ema_decay = 0.9995
   diffusion.schedule = 'cosine'  # cosine, shifted_cosine, linear, edm or flow
   diffusion.prediction = 'v'  # eps, x0, v, edm or flow
+  diffusion.sigma_data = 0.5  # of 'edm', as prediction and as weight: the deviation of clean clips
   diffusion.weight = 'clipped_snr'  # of the loss: uniform, min_snr, clipped_snr, edm or sigmoid
+  diffusion.weight_gamma = 5.0  # of min_snr and clipped_snr: the most that a signal-to-noise counts
+  diffusion.weight_bias = 2.0  # of sigmoid: the log-SNR at which the weight is half
   diffusion.times = 'truncated'  # noise levels drawn: uniform, truncated, logit_normal, log_normal
+  # Of logit_normal, which is that of log(t / (1 - t)), and of log_normal, that of
+  # log(sigma / alpha); EDM has -1.2 and 1.2.
+  diffusion.times_mean = 0.0
+  diffusion.times_spread = 1.0
   diffusion.low_noise_share = 0.5  # of 'truncated': share on [0, hybrid.tau], the rest above
   diffusion.noise = 'iid'  # across frames: iid, mixed or ar1; the same in training and sampling
+  diffusion.noise_correlation = 0.5  # of mixed, of any two frames; of ar1, of neighbours
   diffusion.frames_share = 0.25  # of the rows that are trained as independent frames
   diffusion.label_dropout = 0.1  # for classifier-free guidance
 
@@ -170,6 +185,7 @@ def get_config() -> ml_collections.ConfigDict:
   hybrid.steps = 4  # of the refiner
   hybrid.sampler = 'ddim'  # ddpm, ddim, dpmpp_2m, dpmpp_2m_sde, heun or euler
   hybrid.spacing = 'uniform_t'  # of the noise levels
+  hybrid.threshold = 'none'  # what keeps a predicted clip in [-1, 1]: static (clipped) or dynamic
 
   config.evaluation = evaluation = ml_collections.ConfigDict()
   evaluation.clips = 512  # drawn by each method and compared with as many real ones held out

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 from hgdt_jax import fields, guards, schema
 from hgdt_jax.autoencoders import AUTOENCODERS
 from hgdt_jax.denoisers import DENOISERS
-from hgdt_jax.diffusion import samplers, spacing
+from hgdt_jax.diffusion import samplers, spacing, thresholding
 from hgdt_jax.gans import GANS
 from hgdt_jax.metrics import drift, random_features, table
 from hgdt_jax.schema import Between, Chosen, Inside, Length, OneOf
 from hgdt_jax.space import Space
-from hgdt_jax.stages import STAGES, aligner, diffusion, fewstep, gan, joint
+from hgdt_jax.stages import STAGES, aligner, denoising, diffusion, fewstep, gan, joint
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import SOURCES
 from input_pipeline.sampling import SHORT
@@ -100,6 +100,7 @@ class Hybrid:
   steps: fields.Evaluations
   sampler: Annotated[str, OneOf(samplers.SAMPLERS)]
   spacing: Annotated[str, OneOf(spacing.SPACINGS)]
+  threshold: Annotated[str, OneOf(thresholding.THRESHOLDS)]
 
   def problems(self):
     if self.tau != AUTO and not (isinstance(self.tau, float) and 0 < self.tau < 1):
@@ -134,6 +135,7 @@ class Config:
   space: Chosen(AUTOENCODERS)
   denoiser: Chosen(DENOISERS)
   bridge: Bridge
+  optimiser: denoising.Optimiser
   gan: gan.Settings
   diffusion: diffusion.Settings
   aligner: aligner.Settings
@@ -149,6 +151,8 @@ class Config:
     for name in self.evaluation.metrics:
       if table.METRICS[name].measure == drift.NAME and self.data.source != 'synthetic':
         yield f'evaluation.metrics: {name} is read by a probe of the synthetic source alone'
+    if self.hybrid.threshold != 'none' and self.space.name != 'pixels':
+      yield f'hybrid.threshold={self.hybrid.threshold!r}: is for the space of pixels'
     if self.hybrid.tau == AUTO and 'gan' not in self.stages:
       yield f'hybrid.tau={AUTO}: is chosen by the drafts of stage gan; add it to stages'
     trained = [network for stage in self.stages for network in STAGES[stage].trains]

@@ -14,6 +14,7 @@ from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
 from hgdt_jax.diffusion.noise import by_row
 from hgdt_jax.diffusion.parameterization import denoise_fn
+from hgdt_jax.diffusion.thresholding import thresholded
 from hgdt_jax.gans.types import Given
 from hgdt_jax.sampling import hybrid
 from hgdt_jax.stages import denoising, networks
@@ -35,6 +36,20 @@ class Known(NamedTuple):
   frames: tuple[int, ...]
 
 
+class Guidance(NamedTuple):
+  """Towards a label, without a classifier; no other number compiles anew.
+
+  Attributes:
+    scale: 1 is none.
+    interval: the noise levels at which it is on.
+    rescale: in [0, 1], how far a clip gets back the contrast it has without guidance.
+  """
+
+  scale: float
+  interval: tuple[float, float] = (0.0, 1.0)
+  rescale: float = 0.0
+
+
 class Walk(NamedTuple):
   """From where the denoiser walks to a clean clip, and by what it is led; one argument of jit.
 
@@ -47,7 +62,7 @@ class Walk(NamedTuple):
       at each step.
     align: `[B]` of ones, or None: the aligner is off.
     mixing: `[B]`, whether frames see each other.
-    guidance: scale of classifier-free guidance, or None.
+    guidance: towards the label, or None.
     known: as `Drawing.known` gives it, the clips in the denoiser's space.
   """
 
@@ -59,7 +74,7 @@ class Walk(NamedTuple):
   latents: jax.Array | None
   align: jax.Array | None
   mixing: jax.Array
-  guidance: float | None = None
+  guidance: Guidance | None = None
   known: tuple | None = None
 
 
@@ -77,13 +92,14 @@ class Drawing:
   def __init__(self, cfg: config.Config, mesh: jax.sharding.Mesh):
     self.cfg, self.mesh = cfg, mesh
 
-  def recipe(self, sampler: str = '') -> hybrid.Recipe:
-    """How the noise levels are walked down; `sampler` overrides the configured one."""
+  def recipe(self, sampler: str = '', threshold: str = '') -> hybrid.Recipe:
+    """How the noise levels are walked down; what is given overrides what is configured."""
     return hybrid.Recipe(
       denoising.schedule(self.cfg),
       denoising.frame_noise(self.cfg),
       sampler or self.cfg.hybrid.sampler,
       self.cfg.hybrid.spacing,
+      threshold or self.cfg.hybrid.threshold,
     )
 
   @functools.cached_property
@@ -146,7 +162,10 @@ class Drawing:
       denoise = self._denoise(weights, walk, walk.label, recipe, guesses)
       if walk.guidance is not None:
         free = self._denoise(weights, walk, jnp.full_like(walk.label, -1), recipe, guesses)
-        denoise = guide.classifier_free(denoise, free, walk.guidance, recipe.schedule)
+        scale, interval, rescale = walk.guidance
+        denoise = guide.classifier_free(denoise, free, scale, recipe.schedule, interval, rescale)
+      # Inside of what puts given frames in their place, which are not to be changed.
+      denoise = thresholded(denoise, recipe.schedule, recipe.threshold)
       if walk.known is not None:
         draw = by_row(recipe.noise, walk.numbers)
         noise = draw(rng.stream(key, 'known'), walk.start.shape)

@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -25,9 +25,10 @@ from hgdt_jax import (
 )
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import samplers
-from hgdt_jax.drawing import Known
+from hgdt_jax.drawing import Guidance, Known
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
+from hgdt_jax.request import Request
 from hgdt_jax.sampling import clips
 from hgdt_jax.stages import STAGES
 from input_pipeline import video_files
@@ -105,66 +106,45 @@ def _train_stages(model, stages, sources, held_out, workdir):
       stage_run.train_stage(model, stage, program, sources['train'], held_out, workdir)
 
 
-def sample(
-  workdir: pathlib.Path,
-  out: pathlib.Path,
-  *,
-  method: str,
-  num: int,
-  steps: int = 0,
-  tau: float = 0.0,
-  sampler: str = '',
-  guidance: float | None = None,
-  frames: int = 0,
-  seed: int = 0,
-  label: int = -1,
-  condition: pathlib.Path | None = None,
-  at: Sequence[int] = (),
-  clip_format: str = 'mp4',
-) -> None:
-  """Writes `num` clips drawn by `method` from the model in `workdir`; 0 and '' mean as trained for.
-
-  They replace what an earlier call wrote to `out`.
-
-  Args:
-    condition: an image, a clip or a folder of frames, whose first frames the clips are to contain.
-    at: the numbers they have in the clips, from 0; none: from 0 on, as many as there are.
+def sample(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format='mp4') -> None:
+  """Writes clips drawn from the model in `workdir`; they replace what an earlier call wrote.
 
   Raises:
     ValueError: the method needs a stage that is not done, there is no such method, sampler or
       label, the given frames do not fit, or `out` holds other things than clips.
-    FileNotFoundError: `workdir` holds no trained model, or `condition` is not there.
+    FileNotFoundError: `workdir` holds no trained model, or `asked.condition` is not there.
   """
   clips.refuse_foreign(out)
   workdirs.use_compile_cache(workdir)
-  model = trained.Trained.load(workdir, method)
-  cfg = model.cfg
-  if sampler:
-    samplers.find(sampler)  # which a plugin may have registered
-  if label >= max(cfg.data.classes, 0):
-    raise ValueError(f'--label={label}: the model knows {cfg.data.classes} classes, from 0')
-  if guidance is not None and label < 0:
-    raise ValueError(f'--guidance={guidance}: towards which class? Give --label too')
-  known = _known(condition, at, cfg) if condition else None
-  labels, size, drawn = np.full(num, label), cfg.evaluation.batch, []
-  for i in range(0, num, size):
-    rows = np.resize(labels[i : i + size], size)  # whole batches: one compilation
-    drawn.append(
-      model.draw(
-        method,
-        rows,
-        seed,
-        first=i,
-        steps=steps or cfg.hybrid.steps,
-        tau=tau or cfg.hybrid.tau,
-        frames=frames,
-        sampler=sampler,
-        guidance=guidance,
-        known=known,
-      )
-    )
-  clips.replace_clips(np.concatenate(drawn)[:num], out, cfg.data.fps, clip_format)
-  print(f'{num} clips in {out}')
+  model = trained.Trained.load(workdir, asked.method)
+  _check_request(model.cfg, asked)
+  cfg, drawn = model.cfg, []
+  how = dict(
+    steps=asked.steps or cfg.hybrid.steps,
+    tau=asked.tau or cfg.hybrid.tau,
+    frames=asked.frames,
+    sampler=asked.sampler,
+    threshold=asked.threshold,
+    known=_known(asked.condition, asked.at, cfg) if asked.condition else None,
+  )
+  if asked.guidance is not None:
+    how['guidance'] = Guidance(asked.guidance, asked.interval, asked.rescale)
+  labels = np.full(cfg.evaluation.batch, asked.label)  # whole batches: one compilation
+  for first in range(0, asked.num, len(labels)):
+    drawn.append(model.draw(asked.method, labels, asked.seed, first=first, **how))
+  clips.replace_clips(np.concatenate(drawn)[: asked.num], out, cfg.data.fps, clip_format)
+  print(f'{asked.num} clips in {out}')
+
+
+def _check_request(cfg, asked):
+  if asked.sampler:
+    samplers.find(asked.sampler)  # which a plugin may have registered
+  if asked.label >= max(cfg.data.classes, 0):
+    raise ValueError(f'--label={asked.label}: the model knows {cfg.data.classes} classes, from 0')
+  if asked.guidance is not None and asked.label < 0:
+    raise ValueError(f'--guidance={asked.guidance}: towards which class? Give --label too')
+  if asked.threshold not in ('', 'none') and cfg.space.name != 'pixels':
+    raise ValueError(f'--threshold={asked.threshold}: the model works on latents, which it may cut')
 
 
 def _known(path, at, cfg):

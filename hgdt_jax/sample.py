@@ -8,6 +8,7 @@ import pathlib
 from absl import flags
 
 from hgdt_jax import cli, methods
+from hgdt_jax.request import Request
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run to sample from.', required=True)
 _OUT = flags.DEFINE_string('out', None, 'Folder the clips are written to.', required=True)
@@ -24,6 +25,18 @@ _SAMPLER = flags.DEFINE_string(
 )
 _GUIDANCE = flags.DEFINE_float(
   'guidance', None, 'Scale of classifier-free guidance towards --label; none if not given.'
+)
+_INTERVAL = flags.DEFINE_list(
+  'guidance_interval', ['0', '1'], 'The noise levels that --guidance acts at, from,to.'
+)
+_RESCALE = flags.DEFINE_float(
+  'guidance_rescale', 0.0, 'How far --guidance keeps the contrast of clips without it.', 0.0, 1.0
+)
+_THRESHOLD = flags.DEFINE_enum(
+  'threshold',
+  '',
+  ['', 'none', 'static', 'dynamic'],
+  'Keeps pixels in range; as configured if empty.',
 )
 _FRAMES = flags.DEFINE_integer(
   'frames', 0, 'Of a clip; 0: as trained on. More are made in overlapping windows.', lower_bound=0
@@ -43,22 +56,32 @@ _FORMAT = flags.DEFINE_enum('format', 'mp4', ['mp4', 'gif', 'png'], 'png: folder
 def main():
   from hgdt_jax import run  # after the flags: --help needs no accelerator
 
-  run.sample(
-    pathlib.Path(_WORKDIR.value),
-    pathlib.Path(_OUT.value),
+  asked = Request(
     method=_METHOD.value,
     num=_NUM.value,
     steps=_STEPS.value,
     tau=_TAU.value,
     sampler=_SAMPLER.value,
+    threshold=_THRESHOLD.value,
     guidance=_GUIDANCE.value,
+    interval=tuple(float(level) for level in _INTERVAL.value),
+    rescale=_RESCALE.value,
     frames=_FRAMES.value,
     seed=_SEED.value,
     label=_LABEL.value,
     condition=pathlib.Path(_CONDITION.value) if _CONDITION.value else None,
-    at=[int(number) for number in _AT.value],
-    clip_format=_FORMAT.value,
+    at=tuple(int(number) for number in _AT.value),
   )
+  run.sample(pathlib.Path(_WORKDIR.value), pathlib.Path(_OUT.value), asked, _FORMAT.value)
+
+
+@flags.validator('guidance_interval', 'want two noise levels in [0, 1], the lower one first')
+def _rising_levels(interval):
+  try:
+    low, high = map(float, interval)
+  except ValueError:
+    return False
+  return 0 <= low < high <= 1
 
 
 @flags.validator('at', 'want whole numbers from 0, separated by commas')

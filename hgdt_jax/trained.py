@@ -10,7 +10,7 @@ import numpy as np
 from hgdt_jax import config, handed_on, rng, sharding
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
-from hgdt_jax.drawing import NOISY_CONTRAST, STEPS_COMPILED, Drawing, Known, Walk
+from hgdt_jax.drawing import NOISY_CONTRAST, STEPS_COMPILED, Drawing, Guidance, Known, Walk
 from hgdt_jax.lending import Lending
 from hgdt_jax.sampling import hybrid
 
@@ -76,9 +76,9 @@ class Trained:
       found.weights[stage] = handed_on.weights(workdir, cfg, stage, mesh, names) if names else {}
     return found
 
-  def recipe(self, method: str, sampler: str = '') -> hybrid.Recipe:
-    """How a method walks the noise levels down; `sampler` overrides the configured one."""
-    return self.drawing.recipe(sampler or self.lending.way(method).sampler)
+  def recipe(self, method: str, sampler: str = '', threshold: str = '') -> hybrid.Recipe:
+    """How a method walks the noise levels down; what is given overrides what is configured."""
+    return self.drawing.recipe(sampler or self.lending.way(method).sampler, threshold)
 
   def evaluations(
     self, method: str, steps: int, *, guided: bool = False, known: bool = False
@@ -112,7 +112,8 @@ class Trained:
     tau: float,
     frames: int = 0,
     sampler: str = '',
-    guidance: float | None = None,
+    threshold: str = '',
+    guidance: Guidance | None = None,
     known: Known | None = None,
   ):
     """uint8 clips `[N, T, H, W, C]`, one for each of `label` `[N]` (-1: none), as numpy.
@@ -125,7 +126,8 @@ class Trained:
       tau: noise level that drafts are diffused to; unused without a draft.
       frames: T; 0 for the number trained on. Longer clips are denoised in overlapping windows.
       sampler: one of `SAMPLERS`; '' for the configured one.
-      guidance: scale of classifier-free guidance towards the label; None for none.
+      threshold: one of `THRESHOLDS`; '' for the configured one.
+      guidance: towards the label; None for none.
       known: frames that the clips are to contain.
 
     Raises:
@@ -151,7 +153,7 @@ class Trained:
     given = given and (self._encode(given[0]), given[1])
     walk = self._walk(way, start, numbers, t_start, steps, label)
     walk = walk._replace(latents=told, guidance=guidance, known=given)
-    return self._refined(way, self.recipe(method, sampler), walk, key)
+    return self._refined(way, self.recipe(method, sampler, threshold), walk, key)
 
   def refine(self, method: str, video, label, seed: int, *, first: int = 0, steps: int, tau: float):
     """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.

@@ -11,6 +11,7 @@ import pytest
 
 from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
 from hgdt_jax import workdir as workdirs
+from hgdt_jax.request import Request
 
 PLUGINS = ('painter', 'stack', 'squares', 'contrast', 'bars', 'half_ddim', 'polish', 'pearson')
 STAGES = ('autoencoder', 'gan', 'diffusion', 'polish')
@@ -44,7 +45,8 @@ def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path, one_d
     model = trained.Trained.load(whole)
     draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=1, tau=0.5)
     assert (draw('polished') != draw('hybrid')).any()  # another denoiser
-    run.sample(whole, tmp_path / 'clips', method='polished', num=4, sampler='ddim_half')
+    asked = Request('polished', num=4, sampler='ddim_half')
+    run.sample(whole, tmp_path / 'clips', asked)
   assert len(list((tmp_path / 'clips').glob('*.mp4'))) == 4
 
   rows = json.loads((whole / 'results.json').read_text())['results']

@@ -21,7 +21,7 @@ from hgdt_jax import config, laws, results, sharding, trained
 from hgdt_jax import methods as ways
 from hgdt_jax.denoisers.types import Condition, Denoised
 from hgdt_jax.diffusion import samplers
-from hgdt_jax.drawing import Known
+from hgdt_jax.drawing import Guidance, Known
 from hgdt_jax.metrics import kernel
 from hgdt_jax.report import meanings
 from hgdt_jax.stages import STAGES, networks
@@ -333,7 +333,7 @@ class Counting:
     return Denoised(self._counted(x) + 0.0 * condition.label.reshape(-1, 1, 1, 1, 1))
 
 
-@pytest.mark.parametrize('guidance', [None, 2.0])
+@pytest.mark.parametrize('guidance', [None, Guidance(2.0)])
 @pytest.mark.parametrize('known', [None, KNOWN])
 @pytest.mark.parametrize('sampler', samplers.SAMPLERS)
 def test_network_evaluations_are_those_that_are_made(smallest, model, sampler, known, guidance):

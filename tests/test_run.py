@@ -12,7 +12,7 @@ import pytest
 from hgdt_jax import checkpoint, config, guards, handed_on, results, run, sharding, trained, writer
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
-from hgdt_jax.drawing import Known
+from hgdt_jax.drawing import Guidance, Known
 from hgdt_jax.stages import STAGES
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import Batches
@@ -136,11 +136,22 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(model):
   assert (draw('hybrid') != draw('hybrid', steps=3)).any()
   assert draw('gan', frames=6).shape[1] == 6
   assert draw('hybrid', frames=6).shape[1] == 6  # in windows of the 4 trained on
-  many = {'sampler': 'dpmpp_2m', 'guidance': 2.0}
+  many = {'sampler': 'dpmpp_2m', 'guidance': Guidance(2.0)}
   first = draw('hybrid', **many)
   compiled = model.drawing.walk._cache_size()
-  assert (first != draw('hybrid', **(many | {'guidance': 5.0}))).any()
+  # Another scale, none below or above some level, and the contrast of clips that are not guided.
+  for guidance in (Guidance(5.0), Guidance(2.0, (0.3, 1.0)), Guidance(2.0, rescale=0.9)):
+    assert (first != draw('hybrid', **(many | {'guidance': guidance}))).any()
   assert model.drawing.walk._cache_size() == compiled
+
+
+def test_a_threshold_keeps_a_walk_in_range(model, monkeypatch):
+  ends, fetch = [], model.drawing.fetch_decoded
+  watched = lambda weights, latent: ends.append(abs(latent).max()) or fetch(weights, latent)
+  monkeypatch.setattr(model.drawing, 'fetch_decoded', watched)
+  for threshold in ('', 'static', 'dynamic'):
+    model.draw('diffusion', LABELS, 0, steps=1, tau=0.5, threshold=threshold)
+  assert ends[0] > 1 >= max(ends[1:])
 
 
 def test_given_frames_come_back_unchanged(model):

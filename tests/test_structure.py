@@ -30,6 +30,7 @@ MAY_IMPORT = {
   'hgdt_jax.schema': '',
   'hgdt_jax.writer': 'jax',
   'hgdt_jax.methods': '',
+  'hgdt_jax.request': '',
   'hgdt_jax.report': (
     'hgdt_jax.atomic hgdt_jax.methods hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips'
   ),
@@ -117,7 +118,7 @@ MAY_IMPORT = {
   'hgdt_jax.main': (
     'hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
   ),
-  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.run',
+  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.run',
   'hgdt_jax.evaluate': 'hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.metrics hgdt_jax.scoring',
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')

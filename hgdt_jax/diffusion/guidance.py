@@ -3,7 +3,7 @@
 They map `(x_t [B, ...], t [B]) -> (x0, eps)` to the same, nest, and any sampler takes the result.
 Whatever changes x0 recomputes eps, so that x_t = alpha x0 + sigma eps holds throughout. Scales may
 be traced arrays: a new value is not a new compilation. To threshold clips with known frames, put
-`thresholded` inside `replacement`: the sampler's own threshold, around it, changes those frames.
+`thresholded` inside `replacement`: around it, it would change those frames.
 """
 
 from collections.abc import Callable

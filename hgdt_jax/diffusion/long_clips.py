@@ -11,9 +11,7 @@ from hgdt_jax.diffusion.parameterization import Denoise
 Array = jax.Array
 
 
-def windowed(
-  denoise_at: Callable[[Array], Denoise], window: int, overlap: int, parallel: int = 1
-) -> Denoise:
+def windowed(denoise_at: Callable[[Array], Denoise], window: int, overlap: int) -> Denoise:
   """A denoise function for clips [B, L, ...] of any L >= window, from those of [B, window, ...].
 
   `denoise_at(start)`, `start` a scalar array, denoises the window that begins at that frame: what
@@ -21,8 +19,8 @@ def windowed(
 
   Each step cuts the same noisy long clip into windows, so that they share their noise, and averages
   their predictions with weights that fade over the overlap (MultiDiffusion, Bar-Tal et al. 2023,
-  over time). `parallel` windows are computed at once, on B clips each. Wrap the result in
-  `replacement` to condition long clips. Raises ValueError if the windows would not overlap.
+  over time). Wrap the result in `replacement` to condition long clips. Raises ValueError if the
+  windows would not overlap.
   """
   if not 0 < overlap < window:
     raise ValueError(f'overlap is {overlap} frames; it must lie between 1 and {window - 1}')
@@ -41,7 +39,7 @@ def windowed(
         total = total.at[:, start : start + window].add(weight * part)
       return total
 
-    x0, eps = jax.lax.map(one, jnp.array(starts), batch_size=parallel if parallel > 1 else None)
+    x0, eps = jax.lax.map(one, jnp.array(starts))
     return blend(x0), blend(eps)
 
   return long_denoise

@@ -14,9 +14,6 @@ preserving or not. Options, beside those of the single sampler:
              may be traced, up to it, and one compilation serves all
   t_start    scalar in (0, 1], may be traced: another value is not another compilation
   spacing    a name in SPACINGS, or a function like them
-  threshold  a name in THRESHOLDS, or a function of x0, or None
-  callback   `callback(step, x, x0)` on the host after each step (numpy arrays), or None. Steps may
-             arrive out of order; call `jax.effects_barrier()` before using what it collected
   noise      the law of fresh noise: that of training
 
 Arithmetic and result are at least float32.
@@ -33,7 +30,6 @@ from hgdt_jax.diffusion.noise import IID, Noise
 from hgdt_jax.diffusion.parameterization import Denoise
 from hgdt_jax.diffusion.schedules import Schedule
 from hgdt_jax.diffusion.spacing import SPACINGS
-from hgdt_jax.diffusion.thresholding import thresholded
 
 Array = jax.Array
 
@@ -54,7 +50,7 @@ def ddim(
     if eta:
       fresh = noise(jax.random.fold_in(key, level.index), x.shape, x.dtype)
       x = x + level.sigma_next * eta * jnp.sqrt(shrink) * fresh
-    return x, x0, memory
+    return x, memory
 
   return _run(step, None, denoise, x_start, **options)
 
@@ -88,7 +84,7 @@ def dpmpp_2m(
     decay = level.ratio_next / level.ratio  # exp(-h), h the step of half the log-SNR
     ahead = x0 + level.extrapolation * (x0 - previous)
     x = level.sigma_next / level.sigma * x + level.alpha_next * (1 - decay) * ahead
-    return x, x0, x0
+    return x, x0
 
   return _run(step, jnp.zeros_like, denoise, x_start, **options)
 
@@ -105,7 +101,7 @@ def dpmpp_2m_sde(
     fresh = noise(jax.random.fold_in(key, level.index), x.shape, x.dtype)
     x = level.sigma_next / level.sigma * decay * x + level.alpha_next * (1 - decay**2) * ahead
     x = x + level.sigma_next * jnp.sqrt(1 - decay**2) * fresh
-    return x, x0, x0
+    return x, x0
 
   return _run(step, jnp.zeros_like, denoise, x_start, **options)
 
@@ -153,7 +149,7 @@ def heun(
       return reached + half_turn * change
 
     x = jax.lax.cond(level.index == steps - 1, lambda: reached, corrected)
-    return x, x0, memory
+    return x, memory
 
   return _run(step, None, denoise, x_start, schedule=schedule, steps=steps, **options)
 
@@ -220,14 +216,10 @@ def _run(
   most_steps: int | None = None,
   t_start: float | Array = 1.0,
   spacing: str | Callable = 'uniform_t',
-  threshold: str | Callable | None = None,
-  callback: Callable | None = None,
 ) -> Array:
-  """Loops `step(at, x, memory, level) -> (x, x0, memory)` over the levels of the spacing."""
+  """Loops `step(at, x, memory, level) -> (x, memory)` over the levels of the spacing."""
   if most_steps is None and steps < 1:
     raise ValueError(f'steps is {steps}; a sampler takes at least one')
-  if threshold is not None:
-    denoise = thresholded(denoise, schedule, threshold)
   x = x_start.astype(jnp.promote_types(x_start.dtype, jnp.float32))
 
   def at(x, t):
@@ -235,10 +227,7 @@ def _run(
     return x0.astype(x.dtype), eps.astype(x.dtype)
 
   def body(carry, level):
-    x, x0, memory = step(at, *carry, level)
-    if callback is not None:
-      jax.debug.callback(callback, level.index, x, x0)
-    return (x, memory), None
+    return step(at, *carry, level), None
 
   index, start = jnp.arange(most_steps or steps), (x, remember and remember(x))
   levels = _levels(schedule, jnp.asarray(t_start, x.dtype), index, steps, spacing)

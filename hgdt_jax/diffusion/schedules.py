@@ -8,11 +8,9 @@ when t is.
 
 import dataclasses
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 Array = jax.Array
 
@@ -203,23 +201,6 @@ SCHEDULES = {
   'edm': EDM,
   'flow': Flow,
 }
-
-
-class Discrete(NamedTuple):
-  """A schedule at `n` times, as DDPM numbers them: all float64 [n], index 0 the least noise."""
-
-  times: np.ndarray
-  betas: np.ndarray
-  alphas_cumprod: np.ndarray
-
-
-def discrete(schedule: Schedule, n: int) -> Discrete:
-  """The view of a variance preserving schedule at t = 1/n, 2/n, ..., 1; not for use under jit."""
-  times = np.arange(1, n + 1) / n
-  with jax.enable_x64(True):  # betas are small differences
-    log_alpha2 = np.asarray(jax.nn.log_sigmoid(schedule.logsnr(times)))
-  betas = -np.expm1(np.diff(log_alpha2, prepend=0))
-  return Discrete(times, betas, np.exp(log_alpha2))
 
 
 def _floating(t) -> Array:

@@ -1,7 +1,5 @@
 """Keeping the predicted clip inside the range of the data."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -27,28 +25,24 @@ def dynamic(x0: Array, quantile: float = 0.995) -> Array:
   return jnp.clip(x0, -bound, bound) / bound
 
 
-THRESHOLDS = {'static': static, 'dynamic': dynamic}
+THRESHOLDS = {'none': None, 'static': static, 'dynamic': dynamic}
 
 
-def thresholded(
-  denoise: Denoise, schedule: Schedule, how: str | Callable[[Array], Array]
-) -> Denoise:
-  """Denoise function whose x0 went through `how`, a name in THRESHOLDS or a function of x0.
+def thresholded(denoise: Denoise, schedule: Schedule, how: str) -> Denoise:
+  """Denoise function whose x0 went through `how`, a name in THRESHOLDS.
 
   The noise is recomputed, so that x_t = alpha x0 + sigma eps still holds. Raises ValueError for an
   unknown name.
   """
-  if isinstance(how, str):
-    if how not in THRESHOLDS:
-      names = ', '.join(THRESHOLDS)
-      raise ValueError(
-        f'threshold {how!r} is unknown; choose one of {names}, or None for no threshold'
-      )
-    how = THRESHOLDS[how]
+  if how not in THRESHOLDS:
+    raise ValueError(f'threshold {how!r} is unknown; choose one of {", ".join(THRESHOLDS)}')
+  threshold = THRESHOLDS[how]
+  if threshold is None:
+    return denoise
 
   def inside(x_t, t):
     x0, _ = denoise(x_t, t)
-    return with_eps(how(x0), x_t, t, schedule)
+    return with_eps(threshold(x0), x_t, t, schedule)
 
   return inside
 

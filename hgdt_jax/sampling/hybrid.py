@@ -19,6 +19,7 @@ class Recipe:
   noise: Noise
   sampler: str
   spacing: str
+  threshold: str
 
   def evaluations(self, steps: int) -> int:
     """Network evaluations of that many steps."""

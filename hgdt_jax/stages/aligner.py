@@ -213,7 +213,7 @@ def _optimisers(cfg):
   stage = cfg.aligner
   rates = {'late': stage.learning_rate, 'rest': stage.denoiser_learning_rate}
   parts = {
-    name: denoising.optimiser(rate, min(cfg.diffusion.warmup, stage.steps // 10), stage.steps)
+    name: denoising.optimiser(cfg, rate, min(cfg.diffusion.warmup, stage.steps // 10), stage.steps)
     for name, rate in rates.items()
   }
   labels = functools.partial(late_or_rest, cfg.denoiser.late)

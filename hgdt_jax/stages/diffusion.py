@@ -26,10 +26,16 @@ class Settings:
   ema_decay: fields.Decay
   schedule: Annotated[str, OneOf(schedules.SCHEDULES)]
   prediction: Annotated[str, OneOf(parameterization.KINDS)]
+  sigma_data: Annotated[float, Between(1e-3, 1e3)]
   weight: Annotated[str, OneOf(training.WEIGHTS)]
+  weight_gamma: Annotated[float, Between(1, 1e6)]
+  weight_bias: Annotated[float, Between(-6, 6)]
   times: Annotated[str, OneOf(training.TIMES)]
+  times_mean: Annotated[float, Between(-6, 6)]
+  times_spread: Annotated[float, Between(1e-3, 20)]
   low_noise_share: fields.Share
   noise: Annotated[str, OneOf(noise.KINDS)]
+  noise_correlation: fields.Share
   frames_share: fields.Share
   label_dropout: fields.Share
 
@@ -79,7 +85,7 @@ def make_step(cfg):
 
 def _optimiser(cfg):
   stage = cfg.diffusion
-  return denoising.optimiser(stage.learning_rate, stage.warmup, stage.steps)
+  return denoising.optimiser(cfg, stage.learning_rate, stage.warmup, stage.steps)
 
 
 STAGE = Stage(

@@ -106,7 +106,7 @@ def _optimisers(cfg):
   stage, warmup = cfg.joint, cfg.joint.steps // 5
   rates = (stage.learning_rate, stage.critic_learning_rate)
   players = adversarial.optimisers(networks.make(cfg).gan, *rates, warmup, stage.steps)
-  return players, denoising.optimiser(stage.denoiser_learning_rate, warmup, stage.steps)
+  return players, denoising.optimiser(cfg, stage.denoiser_learning_rate, warmup, stage.steps)
 
 
 STAGE = Stage(

@@ -10,6 +10,7 @@ import pytest
 from hgdt_jax.diffusion import schedules
 from hgdt_jax.diffusion.parameterization import Parameterization, denoise_fn
 from hgdt_jax.diffusion.samplers import SAMPLERS
+from hgdt_jax.diffusion.thresholding import THRESHOLDS, thresholded
 
 diffusers = pytest.importorskip(
   'diffusers', reason='the comparison needs the `reference` extra: torch and diffusers'
@@ -45,8 +46,8 @@ def _noise(step):
   return np.random.default_rng(step).normal(size=SHAPE)
 
 
-def _ours(name, kind, steps, dtype=np.float32, **options):
-  """The clip after each step."""
+def _ours(name, kind, steps, dtype=np.float32, threshold='none', **options):
+  """The clip after each step: what the next is called with, and the last one's result."""
   path, keys = {}, jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(steps))
   table, data = jnp.stack([_noise(i) for i in range(steps)]), jax.random.key_data(keys)
 
@@ -54,7 +55,12 @@ def _ours(name, kind, steps, dtype=np.float32, **options):
     step = jnp.argmax(jnp.all(data == jax.random.key_data(key)[None], axis=1))
     return table[step].astype(dtype)
 
-  denoise = denoise_fn(_network(kind), Parameterization(kind), LINEAR)
+  plain = denoise_fn(_network(kind), Parameterization(kind), LINEAR)
+  plain = thresholded(plain, LINEAR, threshold)
+
+  def denoise(x, t):
+    jax.debug.callback(lambda t, x: path.update({float(t): np.array(x)}), t[0], x)
+    return plain(x, t)
 
   @jax.jit
   def sample(x):
@@ -65,13 +71,12 @@ def _ours(name, kind, steps, dtype=np.float32, **options):
       schedule=LINEAR,
       steps=steps,
       noise=noise,
-      callback=lambda step, x, x0: path.update({int(step): np.array(x)}),
       **options,
     )
 
-  sample(jnp.asarray(_noise(TIMES), dtype))
+  last = sample(jnp.asarray(_noise(TIMES), dtype))
   jax.effects_barrier()
-  return [path[i] for i in range(steps)]
+  return [path[t] for t in sorted(path, reverse=True)[1:]] + [np.asarray(last)]
 
 
 def _theirs(scheduler, kind, steps, monkeypatch, module=None, dtype=np.float32, **extra):
@@ -120,9 +125,8 @@ def test_ddim_trajectory_with_static_threshold(monkeypatch):
   )
   # They too recompute the noise from the clipped clip, if told to.
   theirs = _theirs(scheduler, 'v', 20, monkeypatch, use_clipped_model_output=True)
-  _compare(
-    _ours('ddim', 'v', 20, threshold=lambda x0: jnp.clip(x0, -0.4, 0.4)), theirs, 'DDIM clipped'
-  )
+  monkeypatch.setitem(THRESHOLDS, 'low', lambda x0: jnp.clip(x0, -0.4, 0.4))
+  _compare(_ours('ddim', 'v', 20, threshold='low'), theirs, 'DDIM clipped')
 
 
 def test_all_thousand_steps_of_ddpm(monkeypatch):
@@ -170,8 +174,7 @@ def test_dpm_solver_trajectory(kind, name, algorithm, monkeypatch):
   _compare(_ours(name, kind, 20), theirs, f'{algorithm} {kind}')
 
 
-def test_betas_are_the_same():
+def test_alphas_are_the_same():
   scheduler = diffusers.DDPMScheduler(**SETTINGS)
-  view = schedules.discrete(LINEAR, TIMES)
-  np.testing.assert_allclose(view.betas, scheduler.betas, rtol=1e-5)
-  np.testing.assert_allclose(view.alphas_cumprod, scheduler.alphas_cumprod, rtol=1e-5)
+  times = jnp.arange(1, TIMES + 1) / TIMES
+  np.testing.assert_allclose(LINEAR.alpha(times) ** 2, scheduler.alphas_cumprod, rtol=1e-5)
