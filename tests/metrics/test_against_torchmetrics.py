@@ -1,4 +1,4 @@
-"""The arithmetic of FID, IS, KID and PSNR beside torchmetrics, on the same features."""
+"""The arithmetic of FID, IS, KID, PSNR and SSIM beside torchmetrics, on the same features."""
 
 import numpy as np
 import pytest
@@ -76,3 +76,16 @@ def test_psnr(sets):
   psnr = torchmetrics.image.PeakSignalNoiseRatio(data_range=255.0, dim=(1, 2, 3), reduction='none')
   want = psnr(torch.from_numpy(sets[1]).double(), torch.from_numpy(sets[0]).double())
   np.testing.assert_allclose(image.psnr(real, fake)[:, 0], want.numpy(), rtol=1e-5)
+
+
+def test_ssim():
+  rng = np.random.default_rng(0)
+  real = rng.integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
+  fake = np.clip(real + rng.integers(-30, 31, real.shape), 0, 255).astype(np.uint8)
+  channels_first = [torch.from_numpy(x).double().permute(0, 3, 1, 2) for x in (fake, real)]
+  ssim = torchmetrics.image.StructuralSimilarityIndexMeasure(
+    data_range=255.0, reduction='none', return_full_image=True
+  )
+  _, everywhere = ssim(*channels_first)  # of padded frames at the edge, which ours leaves out
+  want = everywhere[..., 5:-5, 5:-5].mean((1, 2, 3)).numpy()
+  np.testing.assert_allclose(image.ssim(real, fake), want, atol=1e-9)
