@@ -98,7 +98,7 @@ def _advance(job, state, attempt):
   first, rate = int(state.step), _Rate()
   with (
     contextlib.ExitStack() as held,
-    writer.Progress(job.stage, job.steps, first, silent=not processes.is_first()) as progress,
+    writer.progress(job.stage, job.steps, first, silent=not processes.is_first()) as progress,
     writer.Lagged([*job.writers, job.watch], rate) as log,
   ):
     stopped = None  # asked only once there is something new to save
@@ -107,7 +107,9 @@ def _advance(job, state, attempt):
       state, metrics = job.step(state, sharding.put(batch, job.mesh), root)
       log.flush()  # the row of the step before, if there is one
       done = i + 1
-      progress.update(done)
+      if i == first:
+        progress.unpause()  # it compiled: the rate starts behind that
+      progress.update()
       stopped = stopped or held.enter_context(interrupts.held())
       checked = done in job.check_at
       if checked:

@@ -10,9 +10,10 @@ import math
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
+
+import tqdm
 
 # jax is imported where it is used: the report reads rows on machines without a device.
 
@@ -136,78 +137,27 @@ class Lagged:
       self.flush()
 
 
-class Progress:
+def progress(stage: str, total: int, done: int = 0, *, silent: bool = False) -> tqdm.tqdm:
   """How far a stage is, how fast, and how long it will take: a bar on a terminal, lines elsewhere.
 
   Args:
     stage: what the line starts with.
     total: steps of the whole stage.
-    start: steps done before this run; they do not count in the rate.
-    every_seconds: the pause between two lines where there is no terminal.
+    done: steps done before this run; they do not count in the rate.
     silent: for all processes of a run but one.
-    stream: where to; the terminal is looked for there.
-    clock: seconds, for tests.
   """
+  options = {'desc': stage, 'total': total, 'initial': done, 'unit': 'step', 'disable': silent}
+  if sys.stderr.isatty():
+    return tqdm.tqdm(**options, dynamic_ncols=True)
+  return _Lines(**options, mininterval=30, miniters=1, ncols=0)
 
-  def __init__(
-    self,
-    stage: str,
-    total: int,
-    start: int = 0,
-    *,
-    every_seconds: float = 30.0,
-    silent: bool = False,
-    stream: TextIO | None = None,
-    clock=time.monotonic,
-  ):
-    self._stage, self._total, self._step = stage, total, start
-    self._stream, self._clock = stream or sys.stderr, clock
-    self._every_seconds, self._silent = every_seconds, silent
-    self._said = clock()
-    self._first: tuple[float, int] | None = None  # time and step the rate is measured from
-    self._bar = None
-    if self._stream.isatty() and not silent:
-      import tqdm
 
-      self._bar = tqdm.tqdm(
-        desc=stage, total=total, initial=start, unit='step', file=self._stream, dynamic_ncols=True
-      )
+class _Lines(tqdm.tqdm):
+  """Each on a line of its own: a log has no cursor to send back."""
 
-  def update(self, step: int, note: str = '') -> None:
-    """Says that `step` steps are done; `note` is shown behind."""
-    if self._bar is not None:
-      self._bar.set_postfix_str(note, refresh=False)
-      self._bar.update(step - self._step)
-      self._step = step
-      return
-    if self._silent:
-      return
-    self._step, now = step, self._clock()
-    if self._first is None:  # the first step compiles: the rate starts behind it
-      self._first = (now, step)
-    if step >= self._total or now - self._said >= self._every_seconds:
-      self._said = now
-      print(self._line(now, note), file=self._stream, flush=True)
-
-  def close(self) -> None:
-    if self._bar is not None:
-      self._bar.close()
-
-  def __enter__(self) -> 'Progress':
-    return self
-
-  def __exit__(self, *exception) -> None:
-    self.close()
-
-  def _line(self, now: float, note: str) -> str:
-    since, first = self._first
-    parts = [f'{self._stage}: step {self._step}/{self._total}']
-    if self._step > first and now > since:
-      rate = (self._step - first) / (now - since)
-      parts.append(f'{rate:.3g} steps/s')
-      if self._step < self._total:
-        parts.append(f'{_duration((self._total - self._step) / rate)} left')
-    return ', '.join([*parts, note] if note else parts)
+  @staticmethod
+  def status_printer(file):
+    return lambda text: print(text, file=file, flush=True)
 
 
 def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
@@ -237,9 +187,3 @@ def _parsed(path: pathlib.Path) -> Iterator[dict[str, Any]]:
       yield row
     elif line.strip():
       logging.warning('%s line %d is not a row of metrics; left out', path, number)
-
-
-def _duration(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f'{hours}:{minutes:02d}:{seconds:02d}' if hours else f'{minutes}:{seconds:02d}'

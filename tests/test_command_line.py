@@ -57,7 +57,7 @@ def test_train_then_sample_then_evaluate(tmp_path):
   done = _run('main', f'--workdir={tmp_path}/run', *TINY, cwd=tmp_path)
   assert done.returncode == 0, done.stderr
   assert 'hybrid' in done.stdout and 'report: ' in done.stdout
-  assert 'gan: step 2/2' in done.stderr  # plain lines where there is no terminal
+  assert 'gan: 100% 2/2' in done.stderr  # plain lines where there is no terminal
   sample = ('sample', f'--workdir={tmp_path}/run', '--num=3', '--steps=2')
   drawn = _run(*sample, f'--out={tmp_path}/mp4', '--tau=0.6')
   assert drawn.returncode == 0, drawn.stderr

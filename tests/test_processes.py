@@ -65,7 +65,7 @@ def test_the_main_job_of_two_processes_ends_with_the_scores_of_one(tmp_path):
   done = _by_two(tmp_path / 'two')
   assert [code for *_, code in done] == [0, 0], done
   (said, told, _), (nothing, silence, _) = done
-  assert 'gan: step 4/4' in told and 'report: ' in said
+  assert 'gan: 100% 4/4' in told and 'report: ' in said
   lines = (nothing + silence).splitlines()
   assert all(line.startswith('[Gloo]') for line in lines), lines
   ((_, told, code),) = _finished([_started(tmp_path / 'one')])
