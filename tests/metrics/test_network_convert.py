@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from hgdt_jax.metrics import convert, networks
 from hgdt_jax.metrics.networks import face, names, npz, published, readers, weights
@@ -169,21 +170,11 @@ def face_weights():
   }
 
 
-def write_safetensors(path, arrays):
-  header, data = {'__metadata__': {'format': 'np'}}, b''
-  for name, array in arrays.items():
-    offsets = [len(data), len(data) + array.nbytes]
-    header[name] = {'dtype': 'F32', 'shape': list(array.shape), 'data_offsets': offsets}
-    data += array.tobytes()
-  text = json.dumps(header).encode()
-  path.write_bytes(len(text).to_bytes(8, 'little') + text + data)
-
-
 @pytest.mark.parametrize('ending', ['npz', 'safetensors'])
 def test_command_writes_a_file_that_loads(tmp_path, capsys, caplog, ending):
   arrays = face_weights()
   source = tmp_path / f'mine.{ending}'
-  (lambda p, a: np.savez(p, **a) if ending == 'npz' else write_safetensors(p, a))(source, arrays)
+  (np.savez(source, **arrays) if ending == 'npz' else save_file(arrays, source))
   code = convert.main(['--network=face', f'--source={source}', f'--out={tmp_path / "out"}'])
   assert code == 0
   assert 'UNKNOWN WEIGHTS: unknown file mine' in caplog.text
@@ -277,9 +268,11 @@ def test_npz_of_too_many_bytes_is_refused_unread(tmp_path, monkeypatch):
     readers.read(tmp_path / 'a.npz')
 
 
-def test_safetensors_of_the_package_read_alike(tmp_path):
-  save_file = pytest.importorskip('safetensors.numpy').save_file
-  arrays = {'a': small(3, 4), 'b': np.arange(5), 'c': np.array(2, 'f2'), 'd': small(0, 2)}
+def test_safetensors(tmp_path):
+  arrays = {
+    'a': small(3, 4), 'b': np.arange(5), 'c': np.array(2, 'f2'), 'd': small(0, 2),
+    'e': small(3).astype(jnp.bfloat16),
+  }  # fmt: skip
   save_file(arrays, tmp_path / 'a.safetensors', metadata={'by': 'us'})
   read = readers.read(tmp_path / 'a.safetensors').arrays
   assert read.keys() == arrays.keys()
@@ -288,18 +281,14 @@ def test_safetensors_of_the_package_read_alike(tmp_path):
     assert read[name].dtype == array.dtype
 
 
-def test_lying_safetensors_are_refused(tmp_path):
+def test_damaged_safetensors_are_one_line(tmp_path):
   path, body = tmp_path / 'a.safetensors', bytes(range(48))
   good = {'dtype': 'F32', 'shape': [3, 4], 'data_offsets': [0, 48]}
   tensors = [
-    {'a': good | {'data_offsets': [-48, 0]}}, {'a': good | {'data_offsets': [4, 52]}},
-    {'a': good | {'data_offsets': [48, 0]}}, {'a': good | {'data_offsets': [0, 24]}},
-    {'a': good | {'data_offsets': [0.0, 48.0]}}, {'a': good | {'data_offsets': 48}},
+    {'a': good | {'data_offsets': [4, 52]}}, {'a': good | {'data_offsets': [0, 24]}},
     {'a': good | {'shape': [2**60, 2**60]}}, {'a': good | {'shape': [-3, -4]}},
-    {'a': good | {'shape': '3'}}, {'a': good | {'shape': [3.0, 4.0]}},
-    {'a': good | {'shape': [3, 4] + [1] * 99}},
-    {'a': good | {'dtype': 'BF16'}}, {'a': good | {'dtype': []}}, {'a': 3}, {'a': {}},
-    {'a': good, 'b': good}, [good], 'text', 3, None,
+    {'a': good | {'shape': [3, 4] + [1] * 99}}, {'a': good | {'dtype': 'BF16'}},
+    {'a': good | {'dtype': 'U32'}}, {'a': {}}, {'a': good, 'b': good}, [good], None,
   ]  # fmt: skip
   texts = [json.dumps(header).encode() for header in tensors] + [b'[' * 10**5, b'{"a', b'\xff']
   contents = [len(text).to_bytes(8, 'little') + text + body for text in texts]
@@ -309,9 +298,7 @@ def test_lying_safetensors_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'a\.safetensors: not a safetensors file') as error:
       readers.read(path)
     assert '\n' not in str(error.value) and 'get it anew' in str(error.value), content[:80]
-  text = json.dumps({'a': good}).encode()
-  path.write_bytes(len(text).to_bytes(8, 'little') + text + body)
-  assert readers.read(path).arrays['a'].tobytes() == body
+    assert len(str(error.value)) < 300
 
 
 @pytest.mark.parametrize('ending', ['npz', 'safetensors', 'ckpt', 'pt', 'data-00000-of-00001'])
