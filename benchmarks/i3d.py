@@ -67,20 +67,27 @@ def compare(args):
 
 def seeded_weights():
   """Flat arrays of I3D (see `hgdt_jax.metrics.networks.weights`), He-uniform, from one seed."""
+  import flax
+  import jax
+  import jax.numpy as jnp
   import numpy as np
 
-  from hgdt_jax.metrics.networks import tf_checkpoint
+  from hgdt_jax.metrics.networks import i3d
 
+  clip = jax.ShapeDtypeStruct((1, i3d.FEWEST_FRAMES, 32, 32, 3), jnp.float32)
+  shapes = jax.eval_shape(i3d.InceptionI3d().init, jax.random.key(0), clip)['params']
   rng, arrays = np.random.default_rng(0), {}
-  for name, shape in tf_checkpoint.layout():
-    if name.endswith('/kernel'):
-      array = rng.uniform(-1, 1, shape) * np.sqrt(6 / np.prod(shape[:-1]))
-    elif name.endswith('/var'):
-      array = rng.uniform(0.5, 1.5, shape)
-    else:
-      array = rng.uniform(-0.1, 0.1, shape)
-    arrays[name] = array.astype(np.float32)
-  return arrays
+  for name, leaf in flax.traverse_util.flatten_dict(shapes, sep='/').items():
+    path, _, kind = name.rpartition('/')
+    if kind == 'kernel':
+      bound = np.sqrt(6 / np.prod(leaf.shape[:-1]))
+      arrays[name] = rng.uniform(-bound, bound, leaf.shape)
+    elif path == 'Logits':
+      arrays[name] = rng.uniform(-0.1, 0.1, leaf.shape)
+    else:  # published with a batch normalisation in place of the bias
+      arrays[f'{path}/beta'], arrays[f'{path}/mean'] = rng.uniform(-0.1, 0.1, (2, *leaf.shape))
+      arrays[f'{path}/var'] = rng.uniform(0.5, 1.5, leaf.shape)
+  return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def torch_i3d(arrays, epsilon, size):

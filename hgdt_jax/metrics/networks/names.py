@@ -8,8 +8,6 @@ import re
 
 import numpy as np
 
-from hgdt_jax.metrics.networks import tf_checkpoint
-
 # How a published name ends: the leaf it is here. '.' and '/' both separate.
 _LEAVES = {
   'conv_3d/w': 'kernel', 'conv_3d/b': 'bias',
@@ -39,8 +37,6 @@ def flat(file: str, published: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     'lpips_alex': _lpips, 'lpips_vgg': _lpips,
   }[file]  # fmt: skip
   arrays = rename(published)
-  if not arrays and file == 'i3d':
-    arrays = _i3d(tf_checkpoint.recognise(published))
   if not arrays:
     raise ValueError(
       f'no array of {file} among the names of the source; they begin with '

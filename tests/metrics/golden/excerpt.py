@@ -56,11 +56,8 @@ def main(source: pathlib.Path) -> None:
         arrays |= _without_faces(archive['embed_raw'], archive['crops'])
     np.savez_compressed(HERE / f'{name}.npz', **arrays)
   scalars = json.loads((source / 'golden.json').read_text())
-  _write('golden.json', {key: scalars[key] for key in _SCALARS})
-  layout = json.loads((source / 'i3d_tfhub_layout.json').read_text())
-  keys = ('offset', 'size', 'crc32c')
-  tensors = {name: {k: entry[k] for k in keys} for name, entry in layout['tensors'].items()}
-  _write('i3d_tfhub_layout.json', {'note': layout['note'], 'tensors': tensors})
+  scalars = {key: scalars[key] for key in _SCALARS}
+  (HERE / 'golden.json').write_text(json.dumps(scalars, indent=1) + '\n')
 
 
 def _without_faces(embeddings, crops):
@@ -70,10 +67,6 @@ def _without_faces(embeddings, crops):
     'embed_raw': (embeddings.astype(np.float64) @ rotation).astype(np.float32),
     'colours': crops.mean(axis=(2, 3), dtype=np.float64) / 255,
   }
-
-
-def _write(name, content):
-  (HERE / name).write_text(json.dumps(content, indent=1) + '\n')
 
 
 if __name__ == '__main__':
