@@ -1,10 +1,8 @@
 """Published names and files, read into one form."""
 
-import hashlib
 import io
 import json
 import pickle
-import re
 import tracemalloc
 import zipfile
 
@@ -16,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from hgdt_jax.metrics import convert, networks
-from hgdt_jax.metrics.networks import face, names, npz, published, readers, weights
+from hgdt_jax.metrics.networks import face, names, npz, readers, weights
 
 RNG = np.random.default_rng(0)
 
@@ -317,7 +315,7 @@ def test_what_came_in_place_of_weights(tmp_path, ending, content, reason):
 
 
 class TestTorchFiles:
-  """State dicts and TorchScript archives; these need the extra [convert]."""
+  """State dicts, and what is not one; these need the extra [convert]."""
 
   @pytest.fixture(autouse=True)
   def torch(self):
@@ -336,20 +334,8 @@ class TestTorchFiles:
     for name, tensor in state.items():
       np.testing.assert_array_equal(arrays[name], tensor.numpy())
 
-  def test_torchscript_archive_on_record(self, tmp_path, monkeypatch):
-    torch = self.torch
-    module = torch.nn.Module()
-    module.features = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv2d(4, 5, 3))
-    torch.jit.save(torch.jit.script(module), tmp_path / 'net.pt')
-    content = (tmp_path / 'net.pt').read_bytes()
-    blob = hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
-    monkeypatch.setattr(published, '_PROGRAMS', {blob})
-    flat = names.flat('lpips_alex', readers.read(tmp_path / 'net.pt').arrays)
-    expected = names.from_torch(module.features[1].weight.detach().numpy())
-    np.testing.assert_array_equal(flat['conv1/kernel'], expected)
-
   @pytest.mark.parametrize('ending', ['pt', 'pth'])
-  def test_a_torchscript_program_off_the_record_is_not_run(self, tmp_path, capfd, ending):
+  def test_a_torchscript_program_is_not_run(self, tmp_path, capfd, ending):
     """Its __setstate__ would be: weights need no program."""
     torch = self.torch
 
@@ -376,15 +362,10 @@ class TestTorchFiles:
     capfd.readouterr()
     torch.jit.load(path)
     assert 'a program of a stranger' in capfd.readouterr().out
-    with pytest.raises(ValueError, match=r'a TorchScript program, and not one on record') as error:
+    with pytest.raises(ValueError, match='a TorchScript program; not opened') as error:
       readers.read(path)
     assert 'stranger' not in capfd.readouterr().out
     assert '\n' not in str(error.value) and 'torch.save' in str(error.value)
-
-  def test_programs_on_record_are_known_by_a_whole_hash(self):
-    """Eight digits of a hash, as torch.hub names its files by, can be forged."""
-    assert published._PROGRAMS
-    assert all(re.fullmatch(r'[0-9a-f]{40}([0-9a-f]{24})?', known) for known in published._PROGRAMS)
 
   def test_damaged_state_dicts_are_one_line(self, tmp_path, monkeypatch):
     self.torch.save({'a': self.torch.ones(2000)}, tmp_path / 'whole.pth')

