@@ -104,7 +104,7 @@ def recipe(name: str, seed: str, short: bool = False):
 
 def trained_model(folder, seed, name):
   """The model with the stage `aligner` of one of TRIED; trained where it is not, in `folder`."""
-  from hgdt_jax import clip_sources, programs, rng, sharding, stage_run, trained
+  from hgdt_jax import clip_sources, programs, rng, run, sharding, trained
   from hgdt_jax.stages import networks
   from hgdt_jax.state import Net
 
@@ -122,7 +122,7 @@ def trained_model(folder, seed, name):
   whole = recipe(name, seed)
   source = clip_sources.of(whole, 'train', folder)
   source = First(source, cfg.data.frames) if _SHORT.value else source
-  stage_run.train_stage(model, 'aligner', program, source, {}, folder / name)
+  run.train_stage(model, 'aligner', program, source, {}, folder / name)
   return trained.Trained(whole, model.weights, mesh)
 
 

@@ -1,6 +1,7 @@
 """The composition root: configuration -> mesh, data, stages, loop, samples, scores, report."""
 
 import contextlib
+import functools
 import pathlib
 import time
 from collections.abc import Mapping
@@ -12,27 +13,26 @@ import input_pipeline
 from hgdt_jax import (
   clip_sources,
   config,
+  guards,
+  handed_on,
   laws,
   lock,
   processes,
   programs,
   report,
   results,
+  rng,
   sharding,
-  stage_run,
+  train,
   trained,
   warm_start,
+  writer,
 )
 from hgdt_jax import workdir as workdirs
-from hgdt_jax.diffusion import samplers
-from hgdt_jax.drawing import Guidance, Known
+from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics import table as metric_table
-from hgdt_jax.request import Request
-from hgdt_jax.sampling import clips
-from hgdt_jax.stages import STAGES
-from input_pipeline import video_files
-from input_pipeline.clip import BadClip
+from hgdt_jax.stages import STAGES, networks
 
 _TAU_LEVEL = 0.05  # of the test that chooses tau
 
@@ -103,61 +103,97 @@ def _train_stages(model, stages, sources, held_out, workdir):
   left = [stage for stage in stages if not workdirs.is_done(model.cfg, workdir, stage)]
   with programs.ahead(model.cfg, left, model.mesh) as program:
     for stage in stages:
-      stage_run.train_stage(model, stage, program, sources['train'], held_out, workdir)
+      train_stage(model, stage, program, sources['train'], held_out, workdir)
 
 
-def sample(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format='mp4') -> None:
-  """Writes clips drawn from the model in `workdir`; they replace what an earlier call wrote.
+def train_stage(model, stage, program, source, held_out, workdir) -> None:
+  """One stage from its newest checkpoint to its last step; `model` gets what it hands on.
 
-  Raises:
-    ValueError: the method needs a stage that is not done, there is no such method, sampler or
-      label, the given frames do not fit, or `out` holds other things than clips.
-    FileNotFoundError: `workdir` holds no trained model, or `asked.condition` is not there.
+  Args:
+    model: holds the stages before it.
+    program: the step of a stage, as `programs.ahead` gives it.
+    source: the clips to train on.
+    held_out: clips that what it has come to is scored against on the way.
   """
-  clips.refuse_foreign(out)
-  workdirs.use_compile_cache(workdir)
-  model = trained.Trained.load(workdir, asked.method)
-  _check_request(model.cfg, asked)
-  cfg, drawn = model.cfg, []
-  how = dict(
-    steps=asked.steps or cfg.hybrid.steps,
-    tau=asked.tau or cfg.hybrid.tau,
-    frames=asked.frames,
-    sampler=asked.sampler,
-    threshold=asked.threshold,
-    known=_known(asked.condition, asked.at, cfg) if asked.condition else None,
+  cfg, mesh = model.cfg, model.mesh
+  root = jax.random.key(cfg.seed)
+  section, lenders = getattr(cfg, stage), cfg.starts_from(stage)
+  like = handed_on.abstract_state(cfg, stage, mesh)
+  batches = input_pipeline.Batches(
+    source,
+    batch=cfg.data.batch,
+    seed=cfg.seed,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
+    workers=cfg.data.workers,
+    flip=cfg.data.flip,
+    jitter=cfg.data.jitter,
   )
-  if asked.guidance is not None:
-    how['guidance'] = Guidance(asked.guidance, asked.interval, asked.rescale)
-  labels = np.full(cfg.evaluation.batch, asked.label)  # whole batches: one compilation
-  for first in range(0, asked.num, len(labels)):
-    drawn.append(model.draw(asked.method, labels, asked.seed, first=first, **how))
-  clips.replace_clips(np.concatenate(drawn)[: asked.num], out, cfg.data.fps, clip_format)
-  print(f'{asked.num} clips in {out}')
+  watch, attempt = _watch(cfg), 0
+  with Checkpoints(workdir, stage, cfg.checkpoint.keep) as checkpoints:
+    if found := checkpoints.restore(like):
+      state, about = found
+      attempt = train.go_on_from(about, batches, watch)
+    else:
+      state = _first_state(model, stage, like)
+    if int(state.step) < section.steps:
+
+      def check(state):
+        model.weights[stage] = handed_on.of_state(state)
+        return results.on_the_way(model, stage, held_out)
+
+      writers = writer.make_writers(workdir)
+      try:
+        job = train.Job(
+          stage=stage,
+          step=program(stage),
+          batches=batches,
+          checkpoints=checkpoints,
+          started_from={name: workdirs.last_step(workdir, name) for name in lenders.values()},
+          steps=section.steps,
+          save_every=cfg.checkpoint.every,
+          log_every=cfg.log_every,
+          root=root,
+          mesh=mesh,
+          writers=writers,
+          watch=watch,
+          rollbacks=cfg.guard.rollbacks if cfg.guard.action == 'rollback' else 0,
+          check=check,
+          check_at=_evenly(cfg.evaluation.checks, section.steps),
+        )
+        state = train.fit(job, state, attempt)
+      finally:
+        batches.close()
+        for one in writers:
+          one.close()
+  model.weights[stage] = handed_on.of_state(state)
 
 
-def _check_request(cfg, asked):
-  if asked.sampler:
-    samplers.find(asked.sampler)  # which a plugin may have registered
-  if asked.label >= max(cfg.data.classes, 0):
-    raise ValueError(f'--label={asked.label}: the model knows {cfg.data.classes} classes, from 0')
-  if asked.guidance is not None and asked.label < 0:
-    raise ValueError(f'--guidance={asked.guidance}: towards which class? Give --label too')
-  if asked.threshold not in ('', 'none') and cfg.space.name != 'pixels':
-    raise ValueError(f'--threshold={asked.threshold}: the model works on latents, which it may cut')
+def _first_state(model, stage, like):
+  """With what the stages before it hand on, and another run's where the configuration says so."""
+  cfg = model.cfg
+  taken = {name: model.weights[lender][name] for name, lender in cfg.starts_from(stage).items()}
+  taken |= warm_start.networks(cfg, stage, model.mesh)
+  begin = jax.jit(
+    functools.partial(handed_on.begin, cfg, stage),
+    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
+    compiler_options=programs.optimised(0),  # it runs once
+  )
+  return begin(rng.stream(jax.random.key(cfg.seed), f'{stage}/init'), taken)
 
 
-def _known(path, at, cfg):
-  """The frames that a clip is to contain, from a file."""
-  if not path.exists():
-    raise FileNotFoundError(f'--condition={path}: no such file or folder')
-  try:
-    info = video_files.probe(path)
-    at = tuple(at) or tuple(range(info.frames))
-    pixels = video_files.read(path, range(len(at)), cfg.data.size, info)
-  except BadClip as error:
-    raise ValueError(f'--condition={path}: {error}') from error
-  return Known(pixels, at)
+def _evenly(count, steps):
+  """So many steps, evenly spaced, up to the last."""
+  return {round(steps * (i + 1) / count) for i in range(count)}
+
+
+def _watch(cfg):
+  # Wasserstein's loss has no floor that would mean an effortless critic.
+  judges = networks.make(cfg).gan.judges.values()
+  unbounded = any(judge.objective == 'wasserstein' for judge in judges)
+  d_loss = 0.0 if unbounded else cfg.guard.d_loss
+  bounds = guards.Bounds(cfg.guard.motion, cfg.guard.diversity, d_loss)
+  return guards.Watch(bounds, cfg.guard.patience, cfg.guard.action)
 
 
 def _check_devices(cfg):

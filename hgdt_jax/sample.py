@@ -54,7 +54,7 @@ _FORMAT = flags.DEFINE_enum('format', 'mp4', ['mp4', 'gif', 'png'], 'png: folder
 
 
 def main():
-  from hgdt_jax import run  # after the flags: --help needs no accelerator
+  from hgdt_jax import sampled  # after the flags: --help needs no accelerator
 
   asked = Request(
     method=_METHOD.value,
@@ -72,7 +72,7 @@ def main():
     condition=pathlib.Path(_CONDITION.value) if _CONDITION.value else None,
     at=tuple(int(number) for number in _AT.value),
   )
-  run.sample(pathlib.Path(_WORKDIR.value), pathlib.Path(_OUT.value), asked, _FORMAT.value)
+  sampled.write(pathlib.Path(_WORKDIR.value), pathlib.Path(_OUT.value), asked, _FORMAT.value)
 
 
 @flags.validator('guidance_interval', 'want two noise levels in [0, 1], the lower one first')

@@ -170,6 +170,8 @@ def test_sampling_errors(tmp_path):
   _one_line(_run('sample', f'--workdir={tmp_path}', f'--out={tmp_path}/o', '--tau=2'), 2, 'tau')
   _one_line(_run('sample', '--out=o'), 2, 'workdir')
   _one_line(_run('sample', '--workdir=w', '--out=o', '--at=first'), 2, 'at', 'whole numbers')
+  falling = '--guidance_interval=0.8,0.2'
+  _one_line(_run('sample', '--workdir=w', '--out=o', falling), 2, falling[2:19], 'lower one first')
 
 
 @pytest.mark.parametrize('verb', ['main', 'sample', 'evaluate'])

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
+from hgdt_jax import checkpoint, config, handed_on, run, sampled, sharding, trained
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.request import Request
 
@@ -46,7 +46,7 @@ def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path, one_d
     draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=1, tau=0.5)
     assert (draw('polished') != draw('hybrid')).any()  # another denoiser
     asked = Request('polished', num=4, sampler='ddim_half')
-    run.sample(whole, tmp_path / 'clips', asked)
+    sampled.write(whole, tmp_path / 'clips', asked)
   assert len(list((tmp_path / 'clips').glob('*.mp4'))) == 4
 
   rows = json.loads((whole / 'results.json').read_text())['results']

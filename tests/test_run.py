@@ -1,7 +1,6 @@
 """The main job on the smallest configuration: what it leaves behind, and that it can be resumed."""
 
 import dataclasses
-import functools
 import json
 import shutil
 
@@ -9,10 +8,22 @@ import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import checkpoint, config, guards, handed_on, results, run, sharding, trained, writer
+from hgdt_jax import (
+  checkpoint,
+  config,
+  guards,
+  handed_on,
+  results,
+  run,
+  sampled,
+  sharding,
+  trained,
+  writer,
+)
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.drawing import Guidance, Known
+from hgdt_jax.request import Request
 from hgdt_jax.stages import STAGES
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import Batches
@@ -418,7 +429,9 @@ def test_samples_are_sharded_like_training(finished, tmp_path, monkeypatch):
 
 
 def test_samples_replace_those_of_an_earlier_call_and_nothing_else(finished, tmp_path, one_device):
-  sample = functools.partial(run.sample, finished, tmp_path / 'out', method='gan')
+  def sample(num, clip_format='mp4'):
+    sampled.write(finished, tmp_path / 'out', Request('gan', num), clip_format)
+
   with one_device():
     sample(num=5)
     sample(num=2)

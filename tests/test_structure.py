@@ -104,10 +104,9 @@ MAY_IMPORT = {
     'hgdt_jax.atomic hgdt_jax.config hgdt_jax.drawing hgdt_jax.laws hgdt_jax.methods '
     'hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.stages hgdt_jax.trained'
   ),
-  'hgdt_jax.stage_run': (
-    'jax input_pipeline hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.guards hgdt_jax.handed_on '
-    'hgdt_jax.programs hgdt_jax.results hgdt_jax.rng hgdt_jax.stages hgdt_jax.train '
-    'hgdt_jax.warm_start hgdt_jax.workdir hgdt_jax.writer'
+  'hgdt_jax.sampled': (
+    'input_pipeline hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.request hgdt_jax.sampling '
+    'hgdt_jax.trained hgdt_jax.workdir'
   ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.
@@ -118,7 +117,7 @@ MAY_IMPORT = {
   'hgdt_jax.main': (
     'hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
   ),
-  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.run',
+  'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
   'hgdt_jax.evaluate': 'hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.metrics hgdt_jax.scoring',
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')
