@@ -12,6 +12,7 @@ import collections
 import concurrent.futures
 import csv
 import hashlib
+import importlib
 import itertools
 import json
 import multiprocessing
@@ -44,7 +45,11 @@ _OPTIONS = {  # passed on to the source if given
 
 def main(arguments=None) -> int:
   """Runs the command line; returns the exit code."""
-  args = _parse(arguments)
+  try:
+    args = _parse(arguments)
+  except ImportError as e:
+    print(f'prepare: --plugins: {e}', file=sys.stderr)
+    return 1
   options = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
   if 'rejected_csv' in SOURCES[args.source].options:
     options['rejected_csv'] = str(pathlib.Path(args.out) / 'rejected.csv')
@@ -237,7 +242,16 @@ def _write_json(path, content):
 
 
 def _parse(arguments):
-  parser = argparse.ArgumentParser('python -m input_pipeline.prepare', description=__doc__)
+  """Raises ImportError for a plugin that is not there."""
+  first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  first.add_argument(
+    '--plugins', default='', help='modules that register sources, separated by commas'
+  )
+  for name in filter(None, first.parse_known_args(arguments)[0].plugins.split(',')):
+    importlib.import_module(name)
+  parser = argparse.ArgumentParser(
+    'python -m input_pipeline.prepare', description=__doc__, parents=[first]
+  )
   parser.formatter_class = argparse.RawDescriptionHelpFormatter
   parser.add_argument('--source', required=True, choices=[s for s in SOURCES if s != 'arrayrecord'])
   parser.add_argument('--path', default='', help='folder of clips, or name of a tfds set')

@@ -1,5 +1,6 @@
 """One of each that is no part of the package: the files of docs/extending.md, as they stand."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+import input_pipeline
 from hgdt_jax import checkpoint, config, handed_on, run, sampled, sharding, trained
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.request import Request
@@ -75,6 +77,27 @@ def test_a_stage_without_its_section_is_named(plugged):
   del plugged['polish']
   with pytest.raises(ValueError, match=r'config\.polish: missing; stage polish has its settings'):
     config.build(config.Config, plugged)
+
+
+def test_a_source_is_prepared(files, tmp_path):
+  verb = [sys.executable, '-m', 'input_pipeline.prepare', '--source=bars', '--count=6']
+  verb += [f'--out={tmp_path / "set"}', '--size=16', '--frames=4']
+  run_it = lambda plugin: subprocess.run(
+    [*verb, f'--plugins={plugin}'],
+    capture_output=True,
+    text=True,
+    env={**os.environ, 'PYTHONPATH': str(files)},
+  )
+  done = run_it('bars')
+  assert done.returncode == 0, done.stderr
+  assert '6 clips in train, 6 clips in test' in done.stdout
+  options = dict(frames=4, size=16, split='train', seed=0)
+  prepared = input_pipeline.make_source('arrayrecord', path=str(tmp_path / 'set'), **options)
+  clips = importlib.import_module('bars').Bars('', count=6, **options)
+  for i in range(6):
+    np.testing.assert_array_equal(prepared[i]['video'], clips[i]['video'])
+  wrong = run_it('no_such')
+  assert wrong.returncode == 1 and "--plugins: No module named 'no_such'" in wrong.stderr
 
 
 def test_the_list_names_all_that_is_registered(files, tmp_path):
