@@ -75,7 +75,7 @@ def frechet_distance(a: Moments, b: Moments, ddof: int) -> float:
       f'features have {len(a.mean)} and {len(b.mean)} dimensions: two different networks?'
     )
   cov_a, cov_b = a.covariance(ddof), b.covariance(ddof)
-  overlap = _nuclear_norm(_factor(cov_a).T @ _factor(cov_b))
+  overlap = np.linalg.norm(_factor(cov_a).T @ _factor(cov_b), 'nuc')
   return _distance(a.mean - b.mean, np.trace(cov_a), np.trace(cov_b), overlap)
 
 
@@ -90,7 +90,7 @@ def frechet_distance_of_features(a: np.ndarray, b: np.ndarray, ddof: int) -> flo
     return frechet_distance(Moments.from_features(a), Moments.from_features(b), ddof)
   root_a = (a - a.mean(axis=0)) / np.sqrt(len(a) - ddof)
   root_b = (b - b.mean(axis=0)) / np.sqrt(len(b) - ddof)
-  overlap = _nuclear_norm(root_a @ root_b.T)
+  overlap = np.linalg.norm(root_a @ root_b.T, 'nuc')
   return _distance(a.mean(0) - b.mean(0), np.sum(root_a**2), np.sum(root_b**2), overlap)
 
 
@@ -113,7 +113,7 @@ def resampled_distances(
     for f, fake in enumerate(fakes):
       other_mean, other = _weighted(fake, of_fake[r], ddof)
       if max(len(root), len(other)) < real.shape[1]:
-        overlap = _nuclear_norm(root @ other.T)
+        overlap = np.linalg.norm(root @ other.T, 'nuc')
       else:
         factor = _factor(root.T @ root) if factor is None else factor
         between = other @ factor
@@ -141,7 +141,3 @@ def _factor(covariance):
   values, vectors = np.linalg.eigh(covariance)
   keep = values > values[-1] * len(values) * np.finfo(np.float64).eps
   return vectors[:, keep] * np.sqrt(values[keep])
-
-
-def _nuclear_norm(matrix) -> float:
-  return float(np.linalg.svd(matrix, compute_uv=False).sum()) if matrix.size else 0.0

@@ -334,6 +334,11 @@ class TestTorchFiles:
     for name, tensor in state.items():
       np.testing.assert_array_equal(arrays[name], tensor.numpy())
 
+  def test_bfloat16(self, tmp_path):
+    tensor = self.torch.arange(7, dtype=self.torch.bfloat16) / 3
+    self.torch.save({'w': tensor}, tmp_path / 'half.pth')
+    np.testing.assert_array_equal(readers.read(tmp_path / 'half.pth').arrays['w'], tensor.float())
+
   @pytest.mark.parametrize('ending', ['pt', 'pth'])
   def test_a_torchscript_program_is_not_run(self, tmp_path, capfd, ending):
     """Its __setstate__ would be: weights need no program."""

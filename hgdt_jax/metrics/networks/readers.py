@@ -89,7 +89,8 @@ def _torch(path, data):
     tensors = {name: tensor.detach() for name, tensor in state.items() if torch.is_tensor(tensor)}
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > npz.MAX_BYTES:
       raise ValueError('too large')
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+    whole = lambda tensor: tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return {name: whole(tensor).numpy() for name, tensor in tensors.items()}
   except Exception as error:  # torch raises anything on damaged bytes
     # The text of torch.load is a page, and advises to switch the protection off.
     raise ValueError(
