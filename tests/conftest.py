@@ -1,4 +1,4 @@
-"""Eight fake devices, fast compiles, and two nets that catch silent mistakes."""
+"""Eight fake devices, fast compiles, and three nets that catch silent mistakes."""
 
 import contextlib
 import fcntl
@@ -22,9 +22,14 @@ os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 from absl import flags
+
+# Calls into these modules, which are imported below, have to fit their annotations.
+CHECKED = ('models',)
+jaxtyping.install_import_hook([f'hgdt_jax.{name}' for name in CHECKED], 'beartype.beartype')
 
 import input_pipeline
 from configs import hybrid

@@ -374,7 +374,7 @@ def test_a_share_of_the_drafts_begins_with_the_frame_it_is_given(tiny, stage, be
     raise Seen(draw(nets['generator'].params)[0].clip, scene.real)
 
   monkeypatch.setattr(game, 'play', play)
-  (state, _), batch = begun(stage), _batch(tiny)
+  (state, _), batch = begun(stage), jax.device_put(_batch(tiny))
   with pytest.raises(Seen) as seen:
     STAGES[stage].make_step(tiny)(state, batch, jax.random.key(ROOT_KEY))
   draft, real = seen.value.args

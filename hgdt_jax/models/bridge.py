@@ -2,6 +2,8 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from hgdt_jax.models import layers
 
@@ -13,11 +15,13 @@ class Bridge(nn.Module):
   width: int = 32
   max_width: int = 128
   patch: int = 4
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, video, t):
-    """Clips `[B, T, H, W, C]` at noise levels t `[B]` -> latents `[B, T, D]` of unit variance."""
+  def __call__(
+    self, video: Float[Array, 'b t h w c'], t: Float[Array, ' b']
+  ) -> Float[Array, 'b t {self.latent_size}']:
+    """Latents of unit variance, of clips at noise levels `t`."""
     frames = video.shape[1]
     active = jnp.ones(video.shape[0], self.dtype)
     x = layers.space_to_depth(layers.fold(video.astype(self.dtype)), self.patch)

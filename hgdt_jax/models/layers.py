@@ -1,5 +1,4 @@
-"""Layers shared by the networks. Maps are `[B, T, H, W, C]`; 2D layers see time folded into the
-batch.
+"""Layers shared by the networks. 2D layers see time folded into the batch.
 
 What is fast and what is not on CPUs and TPUs decided the forms used here: no strided, transposed or
 depthwise 3D convolution; resampling by space-to-depth and by repetition; temporal taps as
@@ -9,54 +8,60 @@ concatenated shifts in front of one matrix product.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int, Shaped
 
 CONVOLUTIONS = ('factorised', 'full')  # of networks that mix frames: 1x3x3 and taps, or 3x3x3
 zeros = nn.initializers.zeros
 
 
-def fold(x: jax.Array) -> jax.Array:
-  """[B, T, ...] -> [B*T, ...]."""
+def fold(x: Float[Array, 'b t *m']) -> Float[Array, ' b*t *m']:
+  """Time into the batch."""
   return x.reshape(-1, *x.shape[2:])
 
 
-def unfold(x: jax.Array, frames: int) -> jax.Array:
-  """[B*T, ...] -> [B, T, ...]."""
+def unfold(x: Float[Array, ' n *m'], frames: int) -> Float[Array, 'n//{frames} {frames} *m']:
+  """Time out of the batch."""
   return x.reshape(-1, frames, *x.shape[1:])
 
 
-def expand(x: jax.Array, like: jax.Array) -> jax.Array:
-  """[B] or [B, T] -> the rank of `like`, for broadcasting."""
+def expand(x: Shaped[Array, '*rows'], like: Float[Array, '...']) -> Float[Array, '...']:
+  """`x` with as many axes as `like`, for broadcasting."""
   return x.reshape(x.shape + (1,) * (like.ndim - x.ndim)).astype(like.dtype)
 
 
-def space_to_depth(x: jax.Array, factor: int) -> jax.Array:
-  """[N, H, W, C] -> [N, H/f, W/f, C*f*f]."""
+def space_to_depth(
+  x: Float[Array, 'n h w c'], factor: int
+) -> Float[Array, 'n h//{factor} w//{factor} c*{factor}**2']:
+  """Each square of pixels into the channels of one."""
   n, h, w, c = x.shape
   x = x.reshape(n, h // factor, factor, w // factor, factor, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // factor, w // factor, -1)
 
 
-def depth_to_space(x: jax.Array, factor: int) -> jax.Array:
-  """[N, H, W, C*f*f] -> [N, H*f, W*f, C]."""
+def depth_to_space(
+  x: Float[Array, 'n h w c'], factor: int
+) -> Float[Array, 'n h*{factor} w*{factor} c//{factor}**2']:
+  """Its inverse."""
   n, h, w, c = x.shape
   x = x.reshape(n, h, w, factor, factor, c // factor**2)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * factor, w * factor, -1)
 
 
-def upsample(x: jax.Array) -> jax.Array:
-  """[N, H, W, C] -> [N, 2H, 2W, C] by repetition."""
+def upsample(x: Float[Array, 'n h w c']) -> Float[Array, 'n 2*h 2*w c']:
+  """By repetition."""
   return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
 
 
-def shifted(x: jax.Array, by: int) -> jax.Array:
-  """`x` `[B, T, ...]` moved by `by` (1 or -1) frames, with zeros where no frame is."""
+def shifted(x: Float[Array, 'b t *m'], by: int) -> Float[Array, 'b t *m']:
+  """`x` moved by `by` (1 or -1) frames, with zeros where no frame is."""
   pad = [(0, 0), (max(by, 0), max(-by, 0))] + [(0, 0)] * (x.ndim - 2)
   padded = jnp.pad(x, pad)
   return padded[:, :-1] if by > 0 else padded[:, 1:]
 
 
-def taps(x: jax.Array) -> jax.Array:
-  """`[B, T, ..., C]` -> `[B, T, ..., 3C]`: the frame before, the frame, the frame after."""
+def taps(x: Float[Array, 'b t *m c']) -> Float[Array, 'b t *m 3*c']:
+  """The frame before, the frame and the frame after, one behind the other in the channels."""
   return jnp.concatenate([shifted(x, 1), x, shifted(x, -1)], axis=-1)
 
 
@@ -66,47 +71,49 @@ def group_norm(features: int, name: str | None = None) -> nn.GroupNorm:
   return nn.GroupNorm(num_groups=groups, dtype=jnp.float32, name=name)
 
 
-def fourier(t: jax.Array, features: int) -> jax.Array:
-  """Sines and cosines of `t` `[...]` in [0, 1] -> [..., features], wavelengths 4 to 1/250."""
+def fourier(t: Float[Array, '*n'], features: int) -> Float[Array, '*n {features}']:
+  """Sines and cosines of `t` in [0, 1], wavelengths 4 to 1/250."""
   frequency = jnp.exp(jnp.linspace(jnp.log(0.25), jnp.log(250.0), features // 2))
   angle = 2 * jnp.pi * t[..., None] * frequency.reshape((1,) * t.ndim + (-1,))
   return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
 class TimeEmbedding(nn.Module):
-  """Noise level `[B]` -> `[B, features]`."""
+  """Of the noise level."""
 
   features: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, t):
+  def __call__(self, t: Float[Array, ' b']) -> Float[Array, 'b {self.features}']:
     h = nn.Dense(self.features, dtype=self.dtype)(fourier(t, 64).astype(self.dtype))
     return nn.Dense(self.features, dtype=self.dtype)(nn.silu(h))
 
 
 class LabelEmbedding(nn.Module):
-  """Label `[B]` (-1: none) -> `[B, features]`; starts at zero."""
+  """Of the label (-1: none); starts at zero."""
 
   classes: int
   features: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, label):
+  def __call__(self, label: Int[Array, ' b']) -> Float[Array, 'b {self.features}']:
     index = jnp.where(label < 0, self.classes, label)
     return nn.Embed(self.classes + 1, self.features, embedding_init=zeros, dtype=self.dtype)(index)
 
 
 class Modulation(nn.Module):
-  """Embedding `[B, T, E]` -> `parts` maps `[B, T, 1, 1, features]`, zero at initialisation."""
+  """`parts` maps of an embedding, zero at initialisation."""
 
   features: int
   parts: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, embedding):
+  def __call__(
+    self, embedding: Float[Array, 'b t e']
+  ) -> list[Float[Array, 'b t 1 1 {self.features}']]:
     h = nn.Dense(self.parts * self.features, kernel_init=zeros, dtype=self.dtype)(
       nn.silu(embedding)
     )
@@ -114,12 +121,14 @@ class Modulation(nn.Module):
 
 
 class TimeConv(nn.Module):
-  """Three temporal taps, residual, identity at initialisation. `active` `[B]` switches it."""
+  """Three temporal taps, residual, identity at initialisation. `active` switches it."""
 
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x, active):
+  def __call__(
+    self, x: Float[Array, 'b t h w c'], active: Float[Array, ' b']
+  ) -> Float[Array, 'b t h w c']:
     h = unfold(group_norm(x.shape[-1])(fold(x)), x.shape[1]).astype(self.dtype)
     h = taps(h)
     h = nn.Dense(x.shape[-1], dtype=self.dtype)(h)
@@ -127,8 +136,10 @@ class TimeConv(nn.Module):
     return x + expand(active, x) * h
 
 
-def attend(qkv: jax.Array, heads: int, bias: jax.Array | None = None) -> jax.Array:
-  """Queries, keys and values beside each other `[N, L, 3C]` -> `[N, L, C]`, along L.
+def attend(
+  qkv: Float[Array, 'n l c'], heads: int, bias: Float[Array, '1 {heads} l l'] | None = None
+) -> Float[Array, 'n l c//3']:
+  """Attention along l, of queries, keys and values beside each other.
 
   Logits and softmax are in float32 whatever the dtype of `qkv` is.
   """
@@ -146,11 +157,11 @@ class Attention(nn.Module):
 
   head_size: int = 32
   max_distance: int = 0
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
-    """`[N, L, C]` -> what is to be added to it, `[N, L, C]`."""
+  def __call__(self, x: Float[Array, 'n l c']) -> Float[Array, 'n l c']:
+    """What is to be added to `x`."""
     _, length, c = x.shape
     heads = max(c // self.head_size, 1)
     h = nn.LayerNorm(dtype=jnp.float32)(x).astype(self.dtype)
@@ -167,22 +178,24 @@ class Attention(nn.Module):
 class SpaceAttention(nn.Module):
   """Attention among the positions of each frame."""
 
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'b t h w c']) -> Float[Array, 'b t h w c']:
     b, t, h, w, c = x.shape
     tokens = x.reshape(b * t, h * w, c)
     return x + Attention(dtype=self.dtype)(tokens).reshape(x.shape)
 
 
 class TimeAttention(nn.Module):
-  """Attention among the frames at each position. `active` `[B]` switches it."""
+  """Attention among the frames at each position. `active` switches it."""
 
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x, active):
+  def __call__(
+    self, x: Float[Array, 'b t h w c'], active: Float[Array, ' b']
+  ) -> Float[Array, 'b t h w c']:
     b, t, h, w, c = x.shape
     tokens = x.transpose(0, 2, 3, 1, 4).reshape(b * h * w, t, c)
     out = Attention(max_distance=32, dtype=self.dtype)(tokens)
