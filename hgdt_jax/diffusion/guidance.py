@@ -1,6 +1,6 @@
 """Guidance: wrappers that turn a denoise function into another.
 
-They map `(x_t [B, ...], t [B]) -> (x0, eps)` to the same, nest, and any sampler takes the result.
+They map `(x_t, t) -> (x0, eps)` to the same, nest, and any sampler takes the result.
 Whatever changes x0 recomputes eps, so that x_t = alpha x0 + sigma eps holds throughout. Scales may
 be traced arrays: a new value is not a new compilation. To threshold clips with known frames, put
 `thresholded` inside `replacement`: around it, it would change those frames.
@@ -10,21 +10,20 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from hgdt_jax.diffusion.parameterization import Denoise
-from hgdt_jax.diffusion.schedules import Schedule
+from hgdt_jax.diffusion.schedules import Clips, Schedule, Times
 from hgdt_jax.diffusion.thresholding import with_eps
-
-Array = jax.Array
 
 
 def classifier_free(
   conditional: Denoise,
   unconditional: Denoise,
-  scale: float | Array,
+  scale: Float[ArrayLike, ''],
   schedule: Schedule,
   interval: tuple[float, float] = (0.0, 1.0),
-  rescale: float | Array = 0.0,
+  rescale: Float[ArrayLike, ''] = 0.0,
 ) -> Denoise:
   """x0 = unconditional + scale (conditional - unconditional) (Ho & Salimans 2021); scale 1 is none.
 
@@ -49,11 +48,11 @@ def classifier_free(
 
 def classifier(
   denoise: Denoise,
-  log_prob: Callable[[Array, Array], Array],
-  scale: float | Array,
+  log_prob: Callable[[Clips, Times], Float[Array, ' b']],
+  scale: Float[ArrayLike, ''],
   schedule: Schedule,
 ) -> Denoise:
-  """Adds scale times the gradient of `log_prob(x_t, t) -> [B]` to the score.
+  """Adds scale times the gradient of `log_prob(x_t, t)` to the score.
 
   Dhariwal & Nichol 2021. With scale 1 and the exact log-probability of a label given x_t, samples
   follow the label's law.
@@ -69,13 +68,17 @@ def classifier(
 
 
 def replacement(
-  denoise: Denoise, known: Array, mask: Array, noise: Array, schedule: Schedule
+  denoise: Denoise,
+  known: Float[Array, '#b t *d'],
+  mask: Bool[Array, '#b t'],
+  noise: Float[Array, 'b t *d'],
+  schedule: Schedule,
 ) -> Denoise:
-  """Conditions on the frames of `known` [B, T, ...] where `mask` [B, T] is true.
+  """Conditions on the frames of `known` where `mask` is true.
 
-  The network sees those frames as `known` diffused with `noise` [B, T, ...], the same at every
-  step, and samples return them unchanged. Any subset of frames: the first ones (prediction), both
-  ends (in-betweening), the end of a clip sampled before (extension).
+  The network sees those frames as `known` diffused with `noise`, the same at every step, and
+  samples return them unchanged. Any subset of frames: the first ones (prediction), both ends
+  (in-betweening), the end of a clip sampled before (extension).
   """
 
   def conditioned(x_t, t):
@@ -87,12 +90,16 @@ def replacement(
 
 
 def reconstruction(
-  denoise: Denoise, known: Array, mask: Array, scale: float | Array, schedule: Schedule
+  denoise: Denoise,
+  known: Float[Array, '#b t *d'],
+  mask: Bool[Array, '#b t'],
+  scale: Float[ArrayLike, ''],
+  schedule: Schedule,
 ) -> Denoise:
   """Moves x0 down the gradient of its squared error on the known frames (Ho et al. 2022, video).
 
-  `known` [B, T, ...], `mask` [B, T]. Costs one backward pass through the network. On its own it
-  only pulls; `condition_on_frames` adds the replacement it is meant to go with.
+  Costs one backward pass through the network. On its own it only pulls; `condition_on_frames` adds
+  the replacement it is meant to go with.
   """
 
   def guided(x_t, t):
@@ -109,11 +116,11 @@ def reconstruction(
 
 def condition_on_frames(
   denoise: Denoise,
-  known: Array,
-  mask: Array,
-  noise: Array,
+  known: Float[Array, '#b t *d'],
+  mask: Bool[Array, '#b t'],
+  noise: Float[Array, 'b t *d'],
   schedule: Schedule,
-  scale: float | Array | None = None,
+  scale: Float[ArrayLike, ''] | None = None,
 ) -> Denoise:
   """Replacement, and reconstruction guidance by `scale` unless it is None; arguments as above."""
   if scale is not None:
@@ -121,6 +128,6 @@ def condition_on_frames(
   return replacement(denoise, known, mask, noise, schedule)
 
 
-def _over(x: Array, rows: Array) -> Array:
-  """`rows` [B] or [B, T], shaped to broadcast against x [B, T, ...]."""
+def _over(x, rows):
+  """`rows`, of clips or of frames, with as many axes as `x`."""
   return rows.reshape(rows.shape + (1,) * (x.ndim - rows.ndim))

@@ -5,17 +5,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from hgdt_jax.diffusion.parameterization import Denoise
 
-Array = jax.Array
 
+def windowed(denoise_at: Callable[[Int[Array, '']], Denoise], window: int, overlap: int) -> Denoise:
+  """A denoise function for clips of `window` frames or more, from those of `window` frames.
 
-def windowed(denoise_at: Callable[[Array], Denoise], window: int, overlap: int) -> Denoise:
-  """A denoise function for clips [B, L, ...] of any L >= window, from those of [B, window, ...].
-
-  `denoise_at(start)`, `start` a scalar array, denoises the window that begins at that frame: what
-  it closes over of single frames, as their latents, it cuts there; labels are those of the clip.
+  `denoise_at(start)` denoises the window that begins at that frame: what it closes over of single
+  frames, as their latents, it cuts there; labels are those of the clip.
 
   Each step cuts the same noisy long clip into windows, so that they share their noise, and averages
   their predictions with weights that fade over the overlap (MultiDiffusion, Bar-Tal et al. 2023,

@@ -10,8 +10,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int, Key
 
-Array = jax.Array
+Draw = Callable[..., Float[Array, 'b t *d']]  # (key, shape, dtype) -> noise of that shape
 KINDS = ('iid', 'mixed', 'ar1')
 
 
@@ -33,8 +35,10 @@ class Noise:
     if not 0 <= self.correlation <= 1:
       raise ValueError(f'noise correlation is {self.correlation}; it must lie in [0, 1]')
 
-  def __call__(self, key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Noise of `shape` [B, T, ...]; every value is standard normal by itself."""
+  def __call__(
+    self, key: Key[Array, ''], shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
+  ) -> Float[Array, 'b t *d']:
+    """Noise of `shape`; every value is standard normal by itself."""
     if self.kind == 'iid':
       return jax.random.normal(key, shape, dtype)
     if self.kind == 'mixed':
@@ -56,8 +60,8 @@ class Noise:
 IID = Noise()
 
 
-def by_row(noise: Noise, numbers: Array) -> Callable[..., Array]:
-  """The same law, the clip in row i drawn by (key, `numbers[i]`) alone, `numbers` int `[B]`.
+def by_row(noise: Noise, numbers: Int[Array, ' b']) -> Draw:
+  """The same law, the clip in row i drawn by (key, `numbers[i]`) alone.
 
   So what is drawn for a clip does not depend on the batch that it is drawn in.
   """

@@ -9,14 +9,13 @@ default.
 import dataclasses
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from hgdt_jax.diffusion.schedules import Schedule
+from hgdt_jax.diffusion.schedules import Clips, Schedule, Times
 
-Array = jax.Array
-Network = Callable[[Array, Array], Array]  # (x [B, ...], t [B]) -> output [B, ...]
-Denoise = Callable[[Array, Array], tuple[Array, Array]]  # (x_t [B, ...], t [B]) -> x0, eps
+Network = Callable[[Clips, Times], Clips]  # (x, t) -> output
+Denoise = Callable[[Clips, Times], tuple[Clips, Clips]]  # (x_t, t) -> x0, eps
 
 KINDS = ('v', 'eps', 'x0', 'edm', 'flow')
 
@@ -40,9 +39,9 @@ class Parameterization:
       )
 
   def to_x0_eps(
-    self, output: Array, x_t: Array, t: Array, schedule: Schedule
-  ) -> tuple[Array, Array]:
-    """Clean clip and noise [B, ...] that the network's output [B, ...] stands for at (x_t, t)."""
+    self, output: Clips, x_t: Clips, t: Times, schedule: Schedule
+  ) -> tuple[Clips, Clips]:
+    """Clean clip and noise that the network's output stands for at (x_t, t)."""
     a, s = schedule.alpha_sigma(t, x_t)
     if self.kind == 'eps':
       return (x_t - s * output) / a, _like(output, a)
@@ -59,8 +58,8 @@ class Parameterization:
       (s * x_t - a * scaled) / power,
     )
 
-  def target(self, x0: Array, eps: Array, t: Array, schedule: Schedule) -> Array:
-    """What a perfect network returns for that clip and noise, both [B, ...]."""
+  def target(self, x0: Clips, eps: Clips, t: Times, schedule: Schedule) -> Clips:
+    """What a perfect network returns for that clip and noise."""
     a, s = schedule.alpha_sigma(t, x0)
     if self.kind == 'eps':
       return _like(eps, a)
@@ -73,15 +72,15 @@ class Parameterization:
     power = s**2 + (a * self.sigma_data) ** 2
     return (s * x0 - a * self.sigma_data**2 * eps) / (self.sigma_data * jnp.sqrt(power))
 
-  def scale_input(self, x_t: Array, t: Array, schedule: Schedule) -> Array:
+  def scale_input(self, x_t: Clips, t: Times, schedule: Schedule) -> Clips:
     """What the network is fed in place of x_t: x_t itself, but for 'edm'."""
     if self.kind != 'edm':
       return x_t
     a, s = schedule.alpha_sigma(t, x_t)
     return x_t / jnp.sqrt(s**2 + (a * self.sigma_data) ** 2)
 
-  def error_scale(self, t: Array, schedule: Schedule) -> Array:
-    """Squared error of the output over that of x0, shape of t."""
+  def error_scale(self, t: Float[Array, '*s'], schedule: Schedule) -> Float[Array, '*s']:
+    """Squared error of the output over that of x0."""
     a, s = schedule.alpha(t), schedule.sigma(t)
     return {
       'eps': (a / s) ** 2,

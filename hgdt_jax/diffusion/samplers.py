@@ -4,9 +4,9 @@ All are called alike,
 
   SAMPLERS[name](denoise, x_start, key, schedule=schedule, steps=8, t_start=1.0) -> x0
 
-with `denoise(x_t [B, ...], t [B]) -> (x0, eps)` and `x_start` [B, ...] at noise level `t_start`:
-pure noise, or a draft that was diffused to it (`schedule.diffuse`). Every schedule works, variance
-preserving or not. Options, beside those of the single sampler:
+with `denoise(x_t, t) -> (x0, eps)` and `x_start` at noise level `t_start`: pure noise, or a draft
+that was diffused to it (`schedule.diffuse`). Every schedule works, variance preserving or not.
+Options, beside those of the single sampler:
 
   schedule   where the noise levels come from
   steps      from 1; with one step the result is the x0 predicted at t_start
@@ -25,18 +25,23 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int, Key
 
-from hgdt_jax.diffusion.noise import IID, Noise
+from hgdt_jax.diffusion.noise import IID, Draw
 from hgdt_jax.diffusion.parameterization import Denoise
-from hgdt_jax.diffusion.schedules import Schedule
+from hgdt_jax.diffusion.schedules import Clips, Schedule
 from hgdt_jax.diffusion.spacing import SPACINGS
-
-Array = jax.Array
 
 
 def ddim(
-  denoise: Denoise, x_start: Array, key: Array, *, eta: float = 0.0, noise: Noise = IID, **options
-) -> Array:
+  denoise: Denoise,
+  x_start: Clips,
+  key: Key[Array, ''],
+  *,
+  eta: float = 0.0,
+  noise: Draw = IID,
+  **options,
+) -> Clips:
   """DDIM (Song et al. 2021): first order, deterministic for eta = 0.
 
   A static eta in (0, 1] draws part of the noise anew; 1 is DDPM's ancestral sampling.
@@ -55,12 +60,16 @@ def ddim(
   return _run(step, None, denoise, x_start, **options)
 
 
-def ddpm(denoise: Denoise, x_start: Array, key: Array, *, noise: Noise = IID, **options) -> Array:
+def ddpm(
+  denoise: Denoise, x_start: Clips, key: Key[Array, ''], *, noise: Draw = IID, **options
+) -> Clips:
   """Ancestral sampling (Ho et al. 2020) with the posterior's own variance; first order."""
   return ddim(denoise, x_start, key, eta=1.0, noise=noise, **options)
 
 
-def euler(denoise: Denoise, x_start: Array, key: Array, *, noise: Noise = IID, **options) -> Array:
+def euler(
+  denoise: Denoise, x_start: Clips, key: Key[Array, ''], *, noise: Draw = IID, **options
+) -> Clips:
   """Euler's method on the velocity eps - x0 of flow matching.
 
   x + (sigma_next - sigma) (eps - x0) on the straight path alpha + sigma = 1, which is
@@ -70,8 +79,8 @@ def euler(denoise: Denoise, x_start: Array, key: Array, *, noise: Noise = IID, *
 
 
 def dpmpp_2m(
-  denoise: Denoise, x_start: Array, key: Array, *, noise: Noise = IID, **options
-) -> Array:
+  denoise: Denoise, x_start: Clips, key: Key[Array, ''], *, noise: Draw = IID, **options
+) -> Clips:
   """DPM-Solver++(2M) (Lu et al. 2022): deterministic, second order, one evaluation a step.
 
   Second order in steps of log-SNR. With `uniform_t` the last of these do not shrink: the order
@@ -90,8 +99,8 @@ def dpmpp_2m(
 
 
 def dpmpp_2m_sde(
-  denoise: Denoise, x_start: Array, key: Array, *, noise: Noise = IID, **options
-) -> Array:
+  denoise: Denoise, x_start: Clips, key: Key[Array, ''], *, noise: Draw = IID, **options
+) -> Clips:
   """The stochastic DPM-Solver++(2M): second order in its deterministic part."""
 
   def step(at, x, previous, level):
@@ -108,18 +117,18 @@ def dpmpp_2m_sde(
 
 def heun(
   denoise: Denoise,
-  x_start: Array,
-  key: Array,
+  x_start: Clips,
+  key: Key[Array, ''],
   *,
   churn: float = 0.0,
   churn_min: float = 0.0,
   churn_max: float = math.inf,
   churn_noise: float = 1.0,
-  noise: Noise = IID,
+  noise: Draw = IID,
   schedule: Schedule,
-  steps: int | Array,
+  steps: Int[ArrayLike, ''],
   **options,
-) -> Array:
+) -> Clips:
   """Heun's method with the churn of EDM (Karras et al. 2022, algorithm 2); second order.
 
   Two evaluations a step, one in the last. The trapezoid is taken in the angle atan(sigma / alpha),
@@ -164,10 +173,10 @@ class Sampler(NamedTuple):
   """
 
   meaning: str
-  run: Callable[..., Array]
+  run: Callable[..., Clips]
   evaluations: Callable[[int], int] = lambda steps: steps
 
-  def __call__(self, *args, **options) -> Array:
+  def __call__(self, *args, **options) -> Clips:
     return self.run(*args, **options)
 
 
@@ -209,14 +218,14 @@ def _run(
   step: Callable,
   remember: Callable | None,
   denoise: Denoise,
-  x_start: Array,
+  x_start: Clips,
   *,
   schedule: Schedule,
-  steps: int | Array,
+  steps: Int[ArrayLike, ''],
   most_steps: int | None = None,
-  t_start: float | Array = 1.0,
+  t_start: Float[ArrayLike, ''] = 1.0,
   spacing: str | Callable = 'uniform_t',
-) -> Array:
+) -> Clips:
   """Loops `step(at, x, memory, level) -> (x, memory)` over the levels of the spacing."""
   if most_steps is None and steps < 1:
     raise ValueError(f'steps is {steps}; a sampler takes at least one')
@@ -238,7 +247,7 @@ def _run(
 
 
 def _levels(schedule, t_start, index, steps, spacing) -> _Level:
-  """Steps of a sampler by their index [N]; the last one ends at the clean clip exactly."""
+  """Steps of a sampler by their index; the last one ends at the clean clip exactly."""
   if isinstance(spacing, str):
     if spacing not in SPACINGS:
       raise ValueError(f'spacing {spacing!r} is unknown; choose one of {", ".join(SPACINGS)}')

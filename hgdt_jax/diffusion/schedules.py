@@ -11,8 +11,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
 
-Array = jax.Array
+Clips = Float[Array, ' b *d']  # or what else is diffused
+Times = Float[Array, ' b']  # their noise levels t
 
 
 def make(name: str, **options) -> 'Schedule':
@@ -32,35 +34,37 @@ def make(name: str, **options) -> 'Schedule':
 class Schedule:
   """Base of all schedules: a subclass gives `logsnr` and `inverse`. Hashable."""
 
-  def logsnr(self, t: Array) -> Array:
-    """2 log(alpha / sigma) at noise level t, same shape as t."""
+  def logsnr(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
+    """2 log(alpha / sigma) at noise level t."""
     raise NotImplementedError
 
-  def inverse(self, logsnr: Array) -> Array:
+  def inverse(self, logsnr: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     """The noise level t in [0, 1] with that log-SNR; values beyond the ends give the ends."""
     raise NotImplementedError
 
-  def alpha(self, t: Array) -> Array:
-    """What multiplies the clean clip, same shape as t."""
+  def alpha(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
+    """What multiplies the clean clip."""
     return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
 
-  def sigma(self, t: Array) -> Array:
-    """What multiplies the noise, same shape as t."""
+  def sigma(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
+    """What multiplies the noise."""
     return jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
 
-  def alpha_sigma(self, t: Array, like: Array) -> tuple[Array, Array]:
-    """alpha and sigma for t [B], shaped [B, 1, ..., 1] to the rank of `like` [B, ...]."""
+  def alpha_sigma(
+    self, t: Times, like: Float[Array, '...']
+  ) -> tuple[Float[Array, 'b ...'], Float[Array, 'b ...']]:
+    """alpha and sigma with as many axes as `like`, for broadcasting."""
     t = _floating(t)
     t = t.reshape(t.shape + (1,) * (like.ndim - t.ndim))
     return self.alpha(t), self.sigma(t)
 
-  def diffuse(self, x0: Array, eps: Array, t: Array) -> Array:
-    """alpha(t) x0 + sigma(t) eps, for x0 and eps [B, ...] and t [B]."""
+  def diffuse(self, x0: Float[Array, '#b *d'], eps: Clips, t: Times) -> Clips:
+    """alpha(t) x0 + sigma(t) eps."""
     alpha, sigma = self.alpha_sigma(t, x0)
     return alpha * x0 + sigma * eps
 
-  def posterior(self, x_t: Array, x0: Array, t: Array, s: Array, fresh: Array) -> Array:
-    """x_s of the posterior q(x_s | x_t, x0), for s [B] below t [B] and `fresh` standard noise.
+  def posterior(self, x_t: Clips, x0: Clips, t: Times, s: Times, fresh: Clips) -> Clips:
+    """x_s of the posterior q(x_s | x_t, x0), for s below t and `fresh` standard noise.
 
     One step of ancestral sampling (Ho et al. 2020, eq. 6 and 7); s = 0 gives x0 itself, nearly.
     """
@@ -81,7 +85,7 @@ class Cosine(Schedule):
   shift: float = 0.0
   limit: float = 20.0
 
-  def logsnr(self, t):
+  def logsnr(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     t = _floating(t)
     first, span = self._angles()
     # cos(angle(t)) = sin(angle(1 - t)): exact near t = 1, where the tangent of a float32 is not.
@@ -89,7 +93,7 @@ class Cosine(Schedule):
       jnp.log(jnp.sin(first + span * (1 - t))) - jnp.log(jnp.sin(first + span * t))
     )
 
-  def inverse(self, logsnr):
+  def inverse(self, logsnr: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     first, span = self._angles()
     angle = jnp.arctan(jnp.exp((self.shift - _floating(logsnr)) / 2))
     return jnp.clip((angle - first) / span, 0, 1)
@@ -113,11 +117,11 @@ class Linear(Schedule):
   times: int = 1000
   limit: float = 20.0
 
-  def logsnr(self, t):
+  def logsnr(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     loss = self._log_loss(_floating(t))
     return jnp.clip(-jnp.log(jnp.expm1(loss)), -self.limit, self.limit)
 
-  def inverse(self, logsnr):
+  def inverse(self, logsnr: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     wanted = jax.nn.softplus(-jnp.clip(_floating(logsnr), -self.limit, self.limit))
     start, slope = self._line()
     # The root of the integral of beta, then Newton for the integral of -log(1 - beta).
@@ -150,11 +154,11 @@ class EDM(Schedule):
   sigma_max: float = 80.0
   rho: float = 7.0
 
-  def logsnr(self, t):
+  def logsnr(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     low, high = self._roots()
     return -2 * self.rho * jnp.log(low + (high - low) * _floating(t))
 
-  def inverse(self, logsnr):
+  def inverse(self, logsnr: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     low, high = self._roots()
     return jnp.clip((jnp.exp(_floating(logsnr) / (-2 * self.rho)) - low) / (high - low), 0, 1)
 
@@ -172,16 +176,16 @@ class Flow(Schedule):
 
   limit: float = 20.0
 
-  def alpha(self, t):
+  def alpha(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     return self._end() + (1 - 2 * self._end()) * (1 - _floating(t))
 
-  def sigma(self, t):
+  def sigma(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     return self._end() + (1 - 2 * self._end()) * _floating(t)
 
-  def logsnr(self, t):
+  def logsnr(self, t: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     return 2 * (jnp.log(self.alpha(t)) - jnp.log(self.sigma(t)))
 
-  def inverse(self, logsnr):
+  def inverse(self, logsnr: Float[ArrayLike, '*s']) -> Float[Array, '*s']:
     sigma = jax.nn.sigmoid(-_floating(logsnr) / 2)
     return jnp.clip((sigma - self._end()) / (1 - 2 * self._end()), 0, 1)
 

@@ -1,31 +1,36 @@
 """Where a sampler evaluates the network: `steps` falling noise levels, from t_start on.
 
-A spacing is a function `(schedule, t_start, index, steps) -> t`, of the shape of `index` [N], which
-counts from 0, where t = t_start, to steps - 1; the step after the last level always ends at the
-clean clip. All but `schedule` may be traced; what an index from `steps` on gives is of no use.
+A spacing is a function `(schedule, t_start, index, steps) -> t`; `index` counts from 0, where
+t = t_start, to steps - 1; the step after the last level always ends at the clean clip. All but
+`schedule` may be traced; what an index from `steps` on gives is of no use.
 """
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from hgdt_jax.diffusion.schedules import Schedule
 
-Array = jax.Array
 _LAST = 0.002  # sigma / alpha of the last evaluation where it is free: that of EDM
 
 
-def uniform_t(schedule: Schedule, t_start: Array, index: Array, steps: int | Array) -> Array:
+def uniform_t(
+  schedule: Schedule, t_start: Float[Array, ''], index: Int[Array, ' n'], steps: Int[ArrayLike, '']
+) -> Float[Array, ' n']:
   """t_start (1 - index / steps)."""
   del schedule
   return t_start * (1 - index.astype(t_start.dtype) / steps)
 
 
-def uniform_logsnr(schedule: Schedule, t_start: Array, index: Array, steps: int | Array) -> Array:
+def uniform_logsnr(
+  schedule: Schedule, t_start: Float[Array, ''], index: Int[Array, ' n'], steps: Int[ArrayLike, '']
+) -> Float[Array, ' n']:
   """Equal steps of log-SNR down to a sigma / alpha of 0.002."""
   return _between(schedule, t_start, index, steps, jnp.log, jnp.exp)
 
 
-def edm_rho(schedule: Schedule, t_start: Array, index: Array, steps: int | Array) -> Array:
+def edm_rho(
+  schedule: Schedule, t_start: Float[Array, ''], index: Int[Array, ' n'], steps: Int[ArrayLike, '']
+) -> Float[Array, ' n']:
   """Equal steps of the seventh root of sigma / alpha down to 0.002 (Karras et al. 2022)."""
   return _between(schedule, t_start, index, steps, lambda s: s ** (1 / 7), lambda root: root**7)
 

@@ -1,21 +1,18 @@
 """Keeping the predicted clip inside the range of the data."""
 
-import jax
 import jax.numpy as jnp
 
 from hgdt_jax.diffusion.parameterization import Denoise
-from hgdt_jax.diffusion.schedules import Schedule
-
-Array = jax.Array
+from hgdt_jax.diffusion.schedules import Clips, Schedule, Times
 
 
-def static(x0: Array) -> Array:
-  """x0 [B, ...] clipped to [-1, 1]."""
+def static(x0: Clips) -> Clips:
+  """x0 clipped to [-1, 1]."""
   return jnp.clip(x0, -1, 1)
 
 
-def dynamic(x0: Array, quantile: float = 0.995) -> Array:
-  """x0 [B, ...] clipped to the clip's own quantile of |x0|, then divided by it if it exceeds 1.
+def dynamic(x0: Clips, quantile: float = 0.995) -> Clips:
+  """x0 clipped to the clip's own quantile of |x0|, then divided by it if it exceeds 1.
 
   Imagen (Saharia et al. 2022): keeps saturated samples from sticking to the ends of the range.
   """
@@ -47,7 +44,7 @@ def thresholded(denoise: Denoise, schedule: Schedule, how: str) -> Denoise:
   return inside
 
 
-def with_eps(x0: Array, x_t: Array, t: Array, schedule: Schedule) -> tuple[Array, Array]:
+def with_eps(x0: Clips, x_t: Clips, t: Times, schedule: Schedule) -> tuple[Clips, Clips]:
   """A changed x0 and the noise that goes with it at (x_t, t)."""
   alpha, sigma = schedule.alpha_sigma(t, x_t)
   return x0, (x_t - alpha * x0) / sigma

@@ -4,12 +4,12 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
 
 from hgdt_jax.diffusion.noise import IID, Noise
 from hgdt_jax.diffusion.parameterization import Network, Parameterization
 from hgdt_jax.diffusion.schedules import Schedule
 
-Array = jax.Array
 TIMES = ('uniform', 'truncated', 'logit_normal', 'log_normal')
 WEIGHTS = ('uniform', 'min_snr', 'clipped_snr', 'edm', 'sigmoid')
 
@@ -40,7 +40,7 @@ class TimeDistribution:
         'they must lie in (0, 1) and [0, 1]'
       )
 
-  def quantile(self, u: Array, schedule: Schedule) -> Array:
+  def quantile(self, u: Float[Array, '*s'], schedule: Schedule) -> Float[Array, '*s']:
     """The t below which a fraction u in (0, 1) of the samples lies."""
     if self.kind == 'uniform':
       return u
@@ -54,9 +54,9 @@ class TimeDistribution:
 
 
 def sample_times(
-  key: Array, batch: int, distribution: TimeDistribution, schedule: Schedule
-) -> Array:
-  """Noise levels [batch], one from each of `batch` equally likely strata, in random order.
+  key: Key[Array, ''], batch: int, distribution: TimeDistribution, schedule: Schedule
+) -> Float[Array, ' {batch}']:
+  """Noise levels, one from each of `batch` equally likely strata, in random order.
 
   Stratified over the whole batch it is called for: call it once on the global batch. The order is
   random so that no fixed row, as those of joint image training, always gets the same stratum.
@@ -88,7 +88,7 @@ class LossWeight:
     if self.kind not in WEIGHTS:
       raise ValueError(f'loss weight {self.kind!r} is unknown; choose one of {", ".join(WEIGHTS)}')
 
-  def on_x0(self, logsnr: Array) -> Array:
+  def on_x0(self, logsnr: Float[Array, '*s']) -> Float[Array, '*s']:
     """The weight on the squared error of x0; not defined for 'uniform'."""
     snr = jnp.exp(logsnr)
     return {
@@ -98,8 +98,10 @@ class LossWeight:
       'sigmoid': lambda: snr * jax.nn.sigmoid(self.bias - logsnr),
     }[self.kind]()
 
-  def on_output(self, t: Array, parameterization: Parameterization, schedule: Schedule) -> Array:
-    """The weight on the squared error of the network's output, shape of t."""
+  def on_output(
+    self, t: Float[Array, '*s'], parameterization: Parameterization, schedule: Schedule
+  ) -> Float[Array, '*s']:
+    """The weight on the squared error of the network's output."""
     if self.kind == 'uniform':
       return jnp.ones_like(schedule.logsnr(t))
     return self.on_x0(schedule.logsnr(t)) / parameterization.error_scale(t, schedule)
@@ -110,19 +112,19 @@ UNIFORM_TIMES, UNIFORM_WEIGHT = TimeDistribution(), LossWeight()
 
 def diffusion_loss(
   network: Network,
-  x0: Array,
-  key: Array,
+  x0: Float[Array, 'b t h w c'],
+  key: Key[Array, ''],
   *,
   schedule: Schedule,
   parameterization: Parameterization,
   times: TimeDistribution = UNIFORM_TIMES,
   weight: LossWeight = UNIFORM_WEIGHT,
   noise: Noise = IID,
-) -> tuple[Array, dict[str, Array]]:
-  """Weighted mean squared error of the network's output for clips x0 [B, T, H, W, C] in [-1, 1].
+) -> tuple[Float[Array, ' b'], dict[str, Float[Array, 'b ...']]]:
+  """Weighted mean squared error of the network's output for clips x0 in [-1, 1].
 
-  Returns the loss of each clip, [B] in float32, and what else a stage may want: `t` [B], `x_t`, the
-  predicted `x0`, and `x0_mse` [B], unweighted.
+  Returns the loss of each clip, in float32, and what else a stage may want: `t`, `x_t`, the
+  predicted `x0`, and `x0_mse` of each clip, unweighted.
   """
   time_key, noise_key = jax.random.split(key)
   x0 = x0.astype(jnp.promote_types(x0.dtype, jnp.float32))

@@ -153,7 +153,7 @@ def test_euler_is_euler_s_method_on_the_flow(exact):
   x = jax.random.normal(jax.random.key(14), (2, *SHAPE))
   got = exact.sampler('euler', denoise, schedule=flow, steps=4)(x, jax.random.key(0))
   sigmas = [*flow.sigma(jnp.array([1, 0.75, 0.5, 0.25])), 0]
-  for i, t in enumerate((1, 0.75, 0.5, 0.25)):
+  for i, t in enumerate((1.0, 0.75, 0.5, 0.25)):
     x0, eps = denoise(x, jnp.full(2, t))
     x = x + (sigmas[i + 1] - sigmas[i]) * (eps - x0)
   np.testing.assert_allclose(got, x, atol=1e-5)

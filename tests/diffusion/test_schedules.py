@@ -107,10 +107,10 @@ def test_unknown_names_and_options_are_told():
 @pytest.mark.parametrize('name', ['cosine', 'flow'])
 def test_a_posterior_step_has_the_marginal_law(name):
   """x_s drawn from q(x_s | x_t, x0) has the law of x0 diffused to s, and covariance with x_t."""
-  schedule, keys = schedules.make(name), jax.random.split(jax.random.key(0))
-  noise, fresh = (jax.random.normal(key, (200_000, 1)) for key in keys)
-  t, s = jnp.full(1, 0.7), jnp.full(1, 0.3)
-  x0 = jnp.full((1, 1), 0.5)
+  schedule, keys, count = schedules.make(name), jax.random.split(jax.random.key(0)), 200_000
+  noise, fresh = (jax.random.normal(key, (count, 1)) for key in keys)
+  t, s = jnp.full(count, 0.7), jnp.full(count, 0.3)
+  x0 = jnp.full((count, 1), 0.5)
   x_t = schedule.diffuse(x0, noise, t)
   x_s = schedule.posterior(x_t, x0, t, s, fresh)
   alpha, sigma = schedule.alpha(s), schedule.sigma(s)
