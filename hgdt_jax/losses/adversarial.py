@@ -1,7 +1,7 @@
 """Adversarial objectives and gradient penalties, as functions of logits.
 
-Every objective has two losses, functions `(real, fake) -> scalar`, where `real` and `fake` are
-logits of equal shape, high for what the critic takes for real.
+Every objective has two losses, functions of `real` and `fake`: logits, high for what the critic
+takes for real.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
+
+Score = Callable[[Float[Array, 'b t h w c']], Float[Array, '...']]
 
 
 class Objective(NamedTuple):
@@ -23,8 +26,8 @@ class Objective(NamedTuple):
   """
 
   meaning: str
-  critic: Callable[[jax.Array, jax.Array], jax.Array]
-  generator: Callable[[jax.Array, jax.Array], jax.Array]
+  critic: Callable[[Float[Array, '*s'], Float[Array, '*s']], Float[Array, '']]
+  generator: Callable[[Float[Array, '*s'], Float[Array, '*s']], Float[Array, '']]
   neutral: float | None = 0.0
 
 
@@ -60,14 +63,16 @@ OBJECTIVES = {
 }
 
 
-def category(logits: jax.Array, label: jax.Array) -> jax.Array:
-  """Mean cross entropy of logits `[B, K]` over the rows that have a label; 0 where none has."""
+def category(logits: Float[Array, 'b k'], label: Int[Array, ' b']) -> Float[Array, '']:
+  """Mean cross entropy of logits over the rows that have a label; 0 where none has."""
   known = label >= 0
   each = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, label, 0))
   return jnp.sum(jnp.where(known, each, 0.0)) / jnp.maximum(jnp.sum(known), 1)
 
 
-def mean_sign(objective: Objective, real: jax.Array, fake: jax.Array) -> jax.Array:
+def mean_sign(
+  objective: Objective, real: Float[Array, '*s'], fake: Float[Array, '*s']
+) -> Float[Array, '']:
   """Share of real logits above the neutral one less the share below, -1 to 1.
 
   Near 1 the critic knows the real clips by heart. Source: Karras et al. 2020 (ADA), eq. 1, r_t.
@@ -78,15 +83,15 @@ def mean_sign(objective: Objective, real: jax.Array, fake: jax.Array) -> jax.Arr
 
 
 def gradient_penalty(
-  score: Callable[[jax.Array], jax.Array], video: jax.Array, weight: jax.Array | None = None
-) -> jax.Array:
+  score: Score, video: Float[Array, 'b t h w c'], weight: Float[Array, ' b'] | None = None
+) -> Float[Array, '']:
   """Mean squared norm of d score / d video over the batch; R1 on real clips, R2 on fakes.
 
   Args:
-    score: clips `[B, T, H, W, C]` -> logits, whose sum is differentiated: of a critic that computes
-      in float32, for the gradient of this gradient keeps little of what bfloat16 leaves.
+    score: gives logits, whose sum is differentiated: of a critic that computes in float32, for the
+      gradient of this gradient keeps little of what bfloat16 leaves.
     video: where.
-    weight: `[B]`, of each clip in the mean; None: all the same.
+    weight: of each clip in the mean; None: all the same.
 
   Source: Mescheder et al. 2018, eq. 9, without its factor gamma / 2.
   """
@@ -94,19 +99,19 @@ def gradient_penalty(
 
 
 def interpolation_penalty(
-  score: Callable[[jax.Array], jax.Array],
-  real: jax.Array,
-  fake: jax.Array,
-  share: jax.Array,
-  weight: jax.Array | None = None,
-) -> jax.Array:
+  score: Score,
+  real: Float[Array, 'b t h w c'],
+  fake: Float[Array, 'b t h w c'],
+  share: Float[Array, ' b'],
+  weight: Float[Array, ' b'] | None = None,
+) -> Float[Array, '']:
   """Mean squared distance from 1 of the norm of d score / d video between real and fake clips.
 
   Args:
     score: as in `gradient_penalty`.
-    real: `[B, T, H, W, C]`.
+    real: clips.
     fake: the same.
-    share: `[B]` in [0, 1], of the fake in each clip where the gradient is taken.
+    share: in [0, 1], of the fake in each clip where the gradient is taken.
     weight: as in `gradient_penalty`.
 
   Source: Gulrajani et al. 2017 (WGAN-GP), eq. 3, without its factor lambda.
@@ -118,6 +123,6 @@ def interpolation_penalty(
 
 
 def _squared_norms(score, video):
-  """Squared norm `[B]` of d score / d video, summed in float32."""
+  """Squared norm of d score / d video of each clip, summed in float32."""
   gradient = jax.grad(lambda x: jnp.sum(score(x).astype(jnp.float32)))(video.astype(jnp.float32))
   return jnp.sum(jnp.square(gradient), axis=tuple(range(1, gradient.ndim)))
