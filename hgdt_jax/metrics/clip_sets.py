@@ -2,12 +2,16 @@
 
 import functools
 import hashlib
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int, Shaped, UInt8
+
+Clips = UInt8[np.ndarray, 'b t h w c']
 
 
+@runtime_checkable
 class ClipSet(Protocol):
   """What scoring needs to know of a set.
 
@@ -15,17 +19,17 @@ class ClipSet(Protocol):
   those of the clips that the last walk gave, and before the first of those that it is to give.
 
   Attributes:
-    groups: int `[N]`, one entry a clip: clips of one file share a number. Sets the number of clips.
+    groups: one entry a clip: clips of one file share a number. Sets the number of clips.
     facts: what the stamp says of the data: frames, stride, resolution, where from.
     fingerprint: changes whenever a pixel that `batches` gives does; '' where that is not known.
   """
 
-  groups: np.ndarray
+  groups: Int[np.ndarray, ' n']
   facts: dict[str, Any]
   fingerprint: str
 
-  def batches(self) -> Iterator[np.ndarray]:
-    """uint8 `[B, T, H, W, C]`, always in the same order; B, H and W may change on the way."""
+  def batches(self) -> Iterator[Clips]:
+    """Always in the same order; how many, and how large they are, may change on the way."""
 
 
 class Pairs(NamedTuple):
@@ -34,12 +38,12 @@ class Pairs(NamedTuple):
   real: ClipSet
   fake: ClipSet
 
-  def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+  def batches(self) -> Iterator[tuple[Clips, Clips]]:
     """Batches of both, side by side. ValueError where they differ in shape."""
     return equal_shapes(zip(self.real.batches(), self.fake.batches(), strict=True))
 
 
-def equal_shapes(batches):
+def equal_shapes(batches: Iterable[tuple[Clips, Clips]]) -> Iterator[tuple[Clips, Clips]]:
   for real, fake in batches:
     if real.shape != fake.shape:
       raise ValueError(
@@ -55,7 +59,7 @@ class ArrayClips:
   Consecutive frames, unless `facts` say otherwise; a fact that is None is not known, and left out.
   """
 
-  def __init__(self, clips: np.ndarray, batch: int = 16, **facts):
+  def __init__(self, clips: Shaped[np.ndarray, '...'], batch: int = 16, **facts):
     clips = np.asarray(clips)
     if clips.ndim != 5 or clips.dtype != np.uint8 or not clips.size:
       raise ValueError(
@@ -68,9 +72,9 @@ class ArrayClips:
     self.facts = {name: value for name, value in facts.items() if value is not None}
 
   @functools.cached_property
-  def fingerprint(self):
+  def fingerprint(self) -> str:
     return hashlib.sha256(repr(self._clips.shape).encode() + self._clips.tobytes()).hexdigest()
 
-  def batches(self):
+  def batches(self) -> Iterator[Clips]:
     for start in range(0, len(self._clips), self._batch):
       yield self._clips[start : start + self._batch]

@@ -11,6 +11,7 @@ the first with the last quarter of a clip and cannot see what comes back.
 """
 
 import numpy as np
+from jaxtyping import Float, Float64, UInt8
 
 from hgdt_jax.metrics import probe
 
@@ -36,12 +37,14 @@ DEFINITIONS = {
 COLUMNS = tuple(DEFINITIONS)
 
 
-def measure(clips: np.ndarray, seen: probe.Reading) -> np.ndarray:
-  """Rows float64 `[B, 8]` in the order of `COLUMNS`, each a mean over the frames of a clip.
+def measure(
+  clips: UInt8[np.ndarray, 'b t s s c'], seen: probe.Reading
+) -> Float64[np.ndarray, f'b {len(COLUMNS)}']:
+  """Rows in the order of `COLUMNS`, each a mean over the frames of a clip.
 
   Args:
-    clips: uint8 `[B, T, S, S, C]`, T >= 3.
-    seen: what was read of each frame; its leading axes are `[B, T]`.
+    clips: of 3 frames or more.
+    seen: what was read of each frame.
 
   Returns:
     The rows. None of them says whether the object is a good one: a blot that stays the same drifts
@@ -73,13 +76,17 @@ def measure(clips: np.ndarray, seen: probe.Reading) -> np.ndarray:
   return np.stack([columns[name] for name in COLUMNS], axis=-1)
 
 
-def flicker(clips: np.ndarray, centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
-  """Mean absolute change of a still background from frame to frame, `[B]`, in 0..255.
+def flicker(
+  clips: UInt8[np.ndarray, 'b t s s c'],
+  centre: Float[np.ndarray, 'b t 2'],
+  radius: Float[np.ndarray, 'b t'],
+) -> Float64[np.ndarray, ' b']:
+  """Mean absolute change of a still background from frame to frame, in 0..255.
 
   Args:
-    clips: uint8 `[B, T, S, S, C]`.
-    centre: `[B, T, 2]`, of what is not background, (x, y) in shares of the side.
-    radius: `[B, T]`; the background is what lies `CLEAR` of them away in both frames.
+    clips: whose background.
+    centre: of what is not background, (x, y) in shares of the side.
+    radius: of the same; the background is what lies `CLEAR` of them away in both frames.
 
   Returns:
     The mean over pairs of frames of the mean over the steadiest pixels, 70% of the background's: an

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Float64, Shaped
 
-from hgdt_jax.metrics.resampling import Draws
+from hgdt_jax.metrics.resampling import Draws, Scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,11 +18,11 @@ class Moments:
   """
 
   count: int
-  mean: np.ndarray  # float64 [D]
-  scatter: np.ndarray  # float64 [D, D]: sum of outer products of deviations from the mean
+  mean: Float64[np.ndarray, ' d']
+  scatter: Float64[np.ndarray, 'd d']  # sum of outer products of deviations from the mean
 
   @classmethod
-  def from_features(cls, features: np.ndarray) -> 'Moments':
+  def from_features(cls, features: Float[np.ndarray, '...']) -> 'Moments':
     """Of `features [N, D]`, N >= 1, any float type. ValueError for NaN, inf or a wrong shape."""
     features = check_features(features)
     mean = features.mean(axis=0)
@@ -41,15 +42,15 @@ class Moments:
       count, self.mean + delta * (other.count / count), self.scatter + other.scatter + cross
     )
 
-  def covariance(self, ddof: int) -> np.ndarray:
-    """`[D, D]`, the scatter over `count - ddof`. ValueError with fewer than 2 samples."""
+  def covariance(self, ddof: int) -> Float64[np.ndarray, 'd d']:
+    """The scatter over `count - ddof`. ValueError with fewer than 2 samples."""
     if self.count < 2:
       raise ValueError(f'a covariance needs at least 2 samples, got {self.count}')
     return self.scatter / (self.count - ddof)
 
 
-def check_features(features: np.ndarray) -> np.ndarray:
-  """float64 `[N, D]`; ValueError where it is not that, or not finite."""
+def check_features(features: Shaped[np.ndarray, '...']) -> Float64[np.ndarray, 'n d']:
+  """ValueError where they have not two axes, or are not finite."""
   features = np.asarray(features, np.float64)
   if features.ndim != 2 or not features.size:
     raise ValueError(f'features must be [N, D] with N, D >= 1, got shape {list(features.shape)}')
@@ -79,11 +80,13 @@ def frechet_distance(a: Moments, b: Moments, ddof: int) -> float:
   return _distance(a.mean - b.mean, np.trace(cov_a), np.trace(cov_b), overlap)
 
 
-def frechet_distance_of_features(a: np.ndarray, b: np.ndarray, ddof: int) -> float:
-  """The same distance from features `[N, D]` held in memory.
+def frechet_distance_of_features(
+  a: Float[np.ndarray, 'n _'], b: Float[np.ndarray, 'm _'], ddof: int
+) -> float:
+  """The same distance from features held in memory.
 
   With fewer samples than dimensions no covariance is formed: the trace is the nuclear norm of an
-  `[N_a, N_b]` matrix, which is what makes bootstrapping FID affordable.
+  n by m matrix, which is what makes bootstrapping FID affordable.
   """
   a, b = check_features(a), check_features(b)
   if min(len(a), len(b)) < 2 or a.shape[1] != b.shape[1] or max(len(a), len(b)) >= a.shape[1]:
@@ -95,9 +98,12 @@ def frechet_distance_of_features(a: np.ndarray, b: np.ndarray, ddof: int) -> flo
 
 
 def resampled_distances(
-  real: np.ndarray, fakes: Sequence[np.ndarray], draws: Sequence[Draws], ddof: int
-) -> np.ndarray:
-  """`[F, R]`: the distance of F sets `[M, D]` to one `[N, D]`, of R resamplings of each.
+  real: Float[np.ndarray, 'n d'],
+  fakes: Sequence[Float[np.ndarray, 'm d']],
+  draws: Sequence[Draws],
+  ddof: int,
+) -> Scores:
+  """The distance of each of the sets to the real one, in each resampling.
 
   Moments are those of weighted rows, and what is taken of the real set is taken once for all F. The
   trace is that of the root of `F_a^T C_b F_a`, `C_a = F_a F_a^T`: equal to that of

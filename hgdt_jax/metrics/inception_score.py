@@ -1,6 +1,7 @@
 """Inception score (Salimans et al. 2016) from logits, in float64."""
 
 import numpy as np
+from jaxtyping import Float
 from scipy import special
 
 from hgdt_jax.metrics.frechet import check_features
@@ -8,11 +9,13 @@ from hgdt_jax.metrics.frechet import check_features
 SEED = 2020  # of the order of samples, as in torch-fidelity
 
 
-def inception_score(logits: np.ndarray, splits: int = 10, shuffle: bool = True):
+def inception_score(
+  logits: Float[np.ndarray, 'n k'], splits: int = 10, shuffle: bool = True
+) -> tuple[float, float]:
   """`(mean, std)` over splits of `exp(mean KL(p(y|x) || p(y)))`; std with ddof 0.
 
-  `logits [N, 1008]` are those of the 2015 Inception graph without bias, as torch-fidelity and the
-  original code take them. Splits are contiguous; `shuffle` first orders samples by
+  `logits` are the 1008 of the 2015 Inception graph without bias, as torch-fidelity and the original
+  code take them. Splits are contiguous; `shuffle` first orders samples by
   `RandomState(2020).permutation`, as torch-fidelity does, which matters where neighbours are frames
   of one clip. ValueError with fewer samples than splits.
   """

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy import optimize, special
 
 from hgdt_jax.metrics.frechet import check_features
-from hgdt_jax.metrics.resampling import Draws
+from hgdt_jax.metrics.resampling import Draws, Scores
 
 
-def kernel_distance(a: np.ndarray, b: np.ndarray, degree: int = 3) -> float:
-  """MMD^2 of features `[N, D]` and `[M, D]` under `(x.y / D + 1)^degree`, in float64.
+def kernel_distance(
+  a: Float[np.ndarray, 'n _'], b: Float[np.ndarray, 'm _'], degree: int = 3
+) -> float:
+  """MMD^2 of features under `(x.y / D + 1)^degree`, D their dimensions, in float64.
 
   With I3D logits and degree 3 it is the KVD of TATS (Ge et al. 2022; the kernel of KID, Binkowski
   et al. 2018): all samples at once, diagonals left out. Unbiased, so it may fall below zero and
@@ -26,12 +29,12 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, degree: int = 3) -> float:
 
 
 def resampled_distances(
-  real: np.ndarray,
-  fakes: Sequence[np.ndarray],
+  real: Float[np.ndarray, 'n d'],
+  fakes: Sequence[Float[np.ndarray, 'm d']],
   draws: Sequence[Draws],
   degree: int = 3,
-) -> np.ndarray:
-  """`[F, R]`: `kernel_distance` of F sets `[M, D]` to one `[N, D]`, of R resamplings of each.
+) -> Scores:
+  """`kernel_distance` of each of the sets to the real one, in each resampling.
 
   Kernel values are summed over the groups once; a resampling is then a product with how often each
   was drawn. A clip drawn twice is no pair of two clips: the kernel of a sample with itself is left
@@ -97,18 +100,20 @@ class TwoSample(NamedTuple):
   upper: float
 
 
-def two_sample_test(a: np.ndarray, b: np.ndarray, shuffles: int = 500, seed: int = 0) -> TwoSample:
-  """Whether features `[N, D]` and `[M, D]` come from one law (Gretton et al. 2012).
+def two_sample_test(
+  a: Float[np.ndarray, 'n _'], b: Float[np.ndarray, 'm _'], shuffles: int = 500, seed: int = 0
+) -> TwoSample:
+  """Whether features come from one law (Gretton et al. 2012).
 
   A Gaussian kernel as wide as the median distance of the pooled samples, each dimension divided by
   its deviation; the p-value by permutation, so it is exact for any number of samples. It does not
-  reject where N is too small to tell: read `upper` beside it, a bound on MMD^2 under this kernel,
+  reject where n is too small to tell: read `upper` beside it, a bound on MMD^2 under this kernel,
   scale and width of these samples. Memory is that of the kernel matrix of the pooled samples,
-  (N + M)^2 doubles, and as much again.
+  (n + m)^2 doubles, and as much again.
 
   `upper` is the largest MMD^2 that would give a statistic as small as this in one case of twenty.
   In kernel space the statistic is, for many samples, `|d + e|^2` less its mean for d = 0: d is the
-  difference of the laws, MMD^2 = |d|^2, and e normal with covariance `C_a / N + C_b / M` (Hoeffding
+  difference of the laws, MMD^2 = |d|^2, and e normal with covariance `C_a / n + C_b / m` (Hoeffding
   1948; for MMD^2 Gretton et al. 2012). So it varies least where it is small, and a deviation that
   is estimated there (Sutherland et al. 2017, or a bootstrap) gives a bound that is missed in up to
   a fifth of the cases. Here d lies along the largest variance, the worst case, and the sum of all

@@ -1,6 +1,7 @@
 """Improved precision and recall (Kynkäänniemi et al. 2019), density and coverage, on features."""
 
 import numpy as np
+from jaxtyping import Float
 
 from hgdt_jax.metrics.frechet import check_features
 
@@ -8,8 +9,8 @@ NEIGHBOURS = 3  # as in the paper
 COVERAGE_NEIGHBOURS = 5  # as in the paper of density and coverage
 
 
-def precision(real: np.ndarray, fake: np.ndarray) -> float:
-  """Share of fake features `[M, D]` inside the real manifold: quality.
+def precision(real: Float[np.ndarray, 'n d'], fake: Float[np.ndarray, 'm d']) -> float:
+  """Share of fake features inside the real manifold: quality.
 
   The manifold of a set is the union of balls around its samples that reach their third neighbour.
   ValueError where the set that spans it has 3 samples or fewer.
@@ -17,23 +18,23 @@ def precision(real: np.ndarray, fake: np.ndarray) -> float:
   return _share_inside(check_features(fake), check_features(real))
 
 
-def recall(real: np.ndarray, fake: np.ndarray) -> float:
-  """Share of real features `[N, D]` inside the fake manifold: diversity."""
+def recall(real: Float[np.ndarray, 'n d'], fake: Float[np.ndarray, 'm d']) -> float:
+  """Share of real features inside the fake manifold: diversity."""
   return _share_inside(check_features(real), check_features(fake))
 
 
-def density(real: np.ndarray, fake: np.ndarray) -> float:
-  """How many real balls a fake feature `[M, D]` lies in, over 5: quality (Naeem et al. 2020).
+def density(real: Float[np.ndarray, 'n d'], fake: Float[np.ndarray, 'm d']) -> float:
+  """How many real balls a fake feature lies in, over 5: quality (Naeem et al. 2020).
 
-  Balls reach from each real feature `[N, D]` to its fifth neighbour among the real ones. Expected
-  to be 1 where both sets follow one law, whatever N and M; above where samples huddle where real
-  ones are dense. ValueError with 5 real samples or fewer.
+  Balls reach from each real feature to its fifth neighbour among the real ones. Expected to be 1
+  where both sets follow one law, whatever n and m; above where samples huddle where real ones are
+  dense. ValueError with 5 real samples or fewer.
   """
   inside = _in_real_balls(real, fake)
   return float(inside.sum() / (COVERAGE_NEIGHBOURS * inside.shape[0]))
 
 
-def coverage(real: np.ndarray, fake: np.ndarray) -> float:
+def coverage(real: Float[np.ndarray, 'n d'], fake: Float[np.ndarray, 'm d']) -> float:
   """Share of the same balls that hold a fake feature (Naeem et al. 2020): diversity.
 
   Unlike recall it cannot be raised by a few fake outliers, whose own balls would be large. See

@@ -1,8 +1,8 @@
 """What is measured of each clip before a set is scored: rows of numbers, with the facts about them.
 
-A measure turns a batch of clips uint8 `[B, T, H, W, C]` (or two, paired) into float rows
-`[B, K, D]`: K = 1 row a clip or one a frame, D features or one value. Metrics are statistics of
-rows; so bootstrap, cache and streaming are the same for all of them.
+A measure turns a batch of clips (or two, paired) into rows: one a clip or one a frame, of features
+or of one value. Metrics are statistics of rows; so bootstrap, cache and streaming are the same for
+all of them.
 """
 
 import dataclasses
@@ -10,15 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from hgdt_jax.metrics import content, drift, image, probe, random_features, temporal
 
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-  """`rows(clips) -> [B, K, D]`, or `rows(real, fake)` where `paired`; `facts` go into the stamp."""
+  """`rows(clips)`, or `rows(real, fake)` where `paired`; `facts` go into the stamp."""
 
-  rows: Callable[..., np.ndarray]
+  rows: Callable[..., Float[np.ndarray, 'b k d']]
   facts: dict[str, Any] = dataclasses.field(default_factory=dict)
   paired: bool = False
 

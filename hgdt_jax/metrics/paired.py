@@ -1,24 +1,26 @@
 """Two methods against the same real clips: by how much they differ, and what could be told apart.
 
-Everything here takes rows as `measures` gives them, `[N, D]` or `[N, K, D]` with K rows a clip, and
-the name of a metric of `table.METRICS`.
+Everything here takes rows as `measures` gives them, one a clip or several, and the name of a metric
+of `table.METRICS`.
 """
 
 import numpy as np
+from jaxtyping import Shaped
 
 from hgdt_jax.metrics import resampling, table
 from hgdt_jax.metrics.resampling import Difference, Draws
+from hgdt_jax.metrics.table import Rows
 
 POWER_80 = 2.8016  # deviations: 1.960 for a two-sided 5% level, 0.842 for a power of 80%
 
 
 def difference(
   name: str,
-  real: np.ndarray | None,
-  first: np.ndarray,
-  second: np.ndarray,
-  real_groups: np.ndarray | None = None,
-  groups: np.ndarray | None = None,
+  real: Rows | None,
+  first: Rows,
+  second: Rows,
+  real_groups: Shaped[np.ndarray, ' _'] | None = None,
+  groups: Shaped[np.ndarray, ' _'] | None = None,
   count: int = 1000,
   seed: int = 0,
   confidence: float = 0.95,
@@ -34,7 +36,7 @@ def difference(
     real: rows of the real clips; None for a metric that is not `of_both`.
     first: rows of the one method's clips.
     second: rows of the other's, as many.
-    real_groups: the file of every real clip `[N]`, resampled whole; None: each by itself.
+    real_groups: the file of every real clip, resampled whole; None: each by itself.
     groups: the same of the generated clips.
     count: resamplings.
     seed: of the resampling.
@@ -60,9 +62,9 @@ def difference(
 
 def smallest_difference(
   name: str,
-  real: np.ndarray,
+  real: Rows,
   clips: tuple[int, int],
-  pool: np.ndarray | None = None,
+  pool: Rows | None = None,
   splits: int = 200,
   seed: int = 0,
 ) -> float:

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Shaped
 
 from hgdt_jax.metrics import networks
 from hgdt_jax.metrics.networks import npz, parameters, resize, runner, weights
@@ -28,23 +29,23 @@ _SMALLEST = (16, 16)  # height, width
 
 
 class Reading(NamedTuple):
-  """What is read of each frame; the leading axes are those of the frames.
+  """What is read of each frame.
 
   Attributes:
-    classes: `[..., 4]`, probabilities of `CLASSES`.
-    radius: `[...]`, a share of the frame's side.
-    centre: `[..., 2]`, (x, y), shares of the side.
-    colour: `[..., 3]` in [0, 1], the mean over the object with the light that falls on it.
+    classes: probabilities of `CLASSES`.
+    radius: a share of the frame's side.
+    centre: (x, y), shares of the side.
+    colour: in [0, 1], the mean over the object with the light that falls on it.
   """
 
-  classes: np.ndarray
-  radius: np.ndarray
-  centre: np.ndarray
-  colour: np.ndarray
+  classes: Float[np.ndarray, '*frames 4']
+  radius: Float[np.ndarray, '*frames']
+  centre: Float[np.ndarray, '*frames 2']
+  colour: Float[np.ndarray, '*frames 3']
 
 
-def read(clips: np.ndarray) -> Reading:
-  """The object in every frame of uint8 `[B, T, S, S, C]`, S >= 16, C of 1 or 3; float32.
+def read(clips: Shaped[np.ndarray, '...']) -> Reading:
+  """The object in every frame of uint8 `[B, T, S, S, C]`, S >= 16, C of 1 or 3.
 
   All frames go through the network at once, on every local device. ValueError for other clips, and
   for frames that are not square: the synthetic source has none.
@@ -84,15 +85,17 @@ def network() -> networks.FeatureNetwork:
 
 
 class Probe(nn.Module):
-  """float `[N, 32, 32, 3]` in [0, 1] -> float32 logits, log radius, centre and colour.
+  """Frames in [0, 1] -> logits, log radius, centre and colour.
 
-  They are `[N, 4]`, `[N]`, `[N, 2]` and `[N, 3]`. The centre is the mean place, and the colour the
-  mean pixel, under softmaxes over a 16x16 map (as in Levine et al. 2016): equally exact at every
-  position, which a dense layer would have to learn one by one.
+  The centre is the mean place, and the colour the mean pixel, under softmaxes over a 16x16 map (as
+  in Levine et al. 2016): equally exact at every position, which a dense layer would have to learn
+  one by one.
   """
 
   @nn.compact
-  def __call__(self, frames):
+  def __call__(
+    self, frames: Float[Array, f'n {SIZE} {SIZE} 3']
+  ) -> tuple[Float[Array, 'n 4'], Float[Array, ' n'], Float[Array, 'n 2'], Float[Array, 'n 3']]:
     n = len(frames)
     fine = nn.relu(_conv(12, 1, 'fine')(4 * frames - 1))
     half = nn.relu(_conv(16, 2, 'half')(fine))

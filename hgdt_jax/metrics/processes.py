@@ -6,6 +6,7 @@ import operator
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jaxtyping import Float, Float64
 
 from hgdt_jax.metrics.frechet import Moments
 
@@ -28,12 +29,12 @@ def merge_moments(moments: Moments | None) -> Moments:
   )
 
 
-def merge_rows(rows: np.ndarray | None) -> np.ndarray:
-  """Rows `[N, K, D]` over all processes, of which each filled its own and left the others zero."""
+def merge_rows(rows: Float[np.ndarray, 'n k d'] | None) -> Float64[np.ndarray, 'n k d']:
+  """Rows over all processes, of which each filled its own and left the others zero."""
   return functools.reduce(operator.add, _gather(rows))
 
 
-def _gather(values: np.ndarray | None) -> list[np.ndarray]:
+def _gather(values):
   """The float64 arrays of the processes that have one; bit by bit, for JAX would round them."""
   packed = np.zeros(0) if values is None else np.concatenate(
     [[values.ndim], values.shape, np.ravel(values)]

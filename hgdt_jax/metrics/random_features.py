@@ -10,6 +10,7 @@ import hashlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float32, Shaped
 
 from hgdt_jax.metrics import networks
 from hgdt_jax.metrics.networks import runner
@@ -23,8 +24,8 @@ _PER_DEVICE = 32
 SMALLEST = (4, 16, 16)  # frames, height, width
 
 
-def features(clips: np.ndarray) -> np.ndarray:
-  """uint8 `[N, T, H, W, C]` -> float32 `[N, DIMENSIONS]`, C of 1 or 3, T >= 4, H, W >= 16.
+def features(clips: Shaped[np.ndarray, '...']) -> Float32[np.ndarray, f'n {DIMENSIONS}']:
+  """Of clips uint8 `[N, T, H, W, C]`, C of 1 or 3, T >= 4, H, W >= 16.
 
   Mean over time and space of the rectified channels of three layers. The weights are drawn by
   numpy from a fixed seed, and convolutions run at full float32 precision, so values agree across

@@ -5,9 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 _SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0)
 _DRAWS = 4  # subsets per size, averaged
+Groups = Shaped[np.ndarray, ' _']  # of every sample: windows of one file are of one group
+Picks = Int[np.ndarray, ' _']  # indices of samples
+Scores = Float[np.ndarray, 'f r']  # of F sets, in R resamplings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,19 +19,19 @@ class Draws:
   """Resamplings of one set: how often each group of samples was drawn.
 
   Attributes:
-    counts: int `[R, G]`, of R resamplings.
-    members: int `[n]`, the group of every sample, 0 to G - 1.
+    counts: of R resamplings and G groups.
+    members: the group of every sample, 0 to G - 1.
   """
 
-  counts: np.ndarray
-  members: np.ndarray
+  counts: Int[np.ndarray, 'r g']
+  members: Int[np.ndarray, ' n']
 
-  def weights(self) -> np.ndarray:
-    """How often each sample was drawn, int `[R, n]`."""
+  def weights(self) -> Int[np.ndarray, 'r n']:
+    """How often each sample was drawn."""
     return self.counts[:, self.members]
 
-  def picks(self) -> Iterator[np.ndarray]:
-    """The samples of each resampling, as indices: one drawn twice stands there twice."""
+  def picks(self) -> Iterator[Picks]:
+    """The samples of each resampling: one drawn twice stands there twice."""
     every = np.arange(len(self.members))
     return (np.repeat(every, weights) for weights in self.weights())
 
@@ -44,11 +48,11 @@ class Difference(NamedTuple):
   deviation: float
 
 
-def draw(groups: Sequence[np.ndarray], count: int, seed: int) -> list[Draws]:
+def draw(groups: Sequence[Groups], count: int, seed: int) -> list[Draws]:
   """`count` resamplings with replacement of the whole groups of each set.
 
-  `groups` has, per set, the group of every sample `[n]`: windows of one file are resampled
-  together, for they are not independent.
+  `groups` has those of each set: windows of one file are resampled together, for they are not
+  independent.
   """
   rng = np.random.default_rng(seed)
   named = [np.unique(g, return_inverse=True) for g in groups]
@@ -60,15 +64,15 @@ def draw(groups: Sequence[np.ndarray], count: int, seed: int) -> list[Draws]:
   return [Draws(drawn, members) for drawn, (_, members) in zip(counts, named)]
 
 
-def each(score: Callable[[list[np.ndarray]], float], draws: Sequence[Draws]) -> np.ndarray:
-  """`[R]`, `score` of every resampling; it takes one array of sample indices per set."""
+def each(score: Callable[[list[Picks]], float], draws: Sequence[Draws]) -> Float[np.ndarray, ' r']:
+  """`score` of every resampling; it takes the picks of each set."""
   return np.array([score(list(picks)) for picks in zip(*(d.picks() for d in draws))])
 
 
 def centred_interval(
-  scores: np.ndarray, value: float, confidence: float = 0.95
+  scores: Float[np.ndarray, ' r'], value: float, confidence: float = 0.95
 ) -> tuple[float, float]:
-  """Quantiles of resampled scores `[R]`, shifted so that their mean falls on `value`.
+  """Quantiles of resampled scores, shifted so that their mean falls on `value`.
 
   A resampled set has fewer distinct samples, which by itself raises a Fréchet distance, so plain
   quantiles may not even contain the value. Resamplings without a finite score (all pairs equal) are
@@ -81,8 +85,8 @@ def centred_interval(
 
 
 def bootstrap_interval(
-  score: Callable[[list[np.ndarray]], float],
-  groups: list[np.ndarray],
+  score: Callable[[list[Picks]], float],
+  groups: Sequence[Groups],
   value: float,
   count: int,
   seed: int,
@@ -91,7 +95,7 @@ def bootstrap_interval(
   """Interval around `value` from `count` resamplings of whole groups with replacement.
 
   Args:
-    score: takes one array of sample indices per set and gives the score of those.
+    score: takes the picks of each set and gives the score of those.
     groups: as `draw` takes them.
     value: the score of the samples as they are.
     count: resamplings; 0.95 needs some hundreds.
@@ -102,8 +106,8 @@ def bootstrap_interval(
 
 
 def bootstrap_difference(
-  scores: Callable[[list[Draws]], np.ndarray],
-  groups: Sequence[np.ndarray],
+  scores: Callable[[list[Draws]], Float[np.ndarray, '2 r']],
+  groups: Sequence[Groups],
   value: float,
   count: int,
   seed: int,
@@ -115,8 +119,8 @@ def bootstrap_difference(
   cancels: the interval is far narrower than the two of the scores suggest.
 
   Args:
-    scores: float `[2, R]` of both methods, from the draws of each set; the i-th sample of a set is
-      the i-th of both methods, made from one code.
+    scores: of both methods, from the draws of each set; the i-th sample of a set is the i-th of
+      both methods, made from one code.
     groups: as `draw` takes them.
     value: the difference of the scores of the samples as they are.
     count: resamplings; 0.95 needs some hundreds.
@@ -129,7 +133,7 @@ def bootstrap_difference(
 
 
 def curve(
-  score: Callable[[np.ndarray], float], clips: int, least: int, seed: int
+  score: Callable[[Picks], float], clips: int, least: int, seed: int
 ) -> list[tuple[int, float]]:
   """`[(n, score of n generated clips)]`, n from an eighth of `clips` to all; the real set is whole.
 

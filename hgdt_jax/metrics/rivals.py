@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Shaped
 from scipy import ndimage
+
+from hgdt_jax.metrics.clip_sets import Clips
 
 _TRUNCATE = 4.0  # deviations that a filter reaches
 
@@ -15,20 +18,20 @@ _TRUNCATE = 4.0  # deviations that a filter reaches
 class Blur(NamedTuple):
   """Blurred clips, the deviation of the Gaussian in pixels and frames, and their steadiness."""
 
-  clips: np.ndarray
+  clips: Clips
   space_sigma: float
   time_sigma: float
   value: float
 
 
-def first_frame_repeated(clips: np.ndarray) -> np.ndarray:
+def first_frame_repeated(clips: Shaped[np.ndarray, '...']) -> Clips:
   """Frozen clips: uint8 `[N, T, H, W, C]` of the first frame alone, as many. ValueError else."""
   clips = _clips(clips)
   return np.repeat(clips[:, :1], clips.shape[1], axis=1)
 
 
-def blurred(clips: np.ndarray, space_sigma: float, time_sigma: float = 0.0) -> np.ndarray:
-  """Clips uint8 `[N, T, H, W, C]` under a Gaussian of so many pixels and frames; uint8 as well.
+def blurred(clips: Shaped[np.ndarray, '...'], space_sigma: float, time_sigma: float = 0.0) -> Clips:
+  """Clips uint8 `[N, T, H, W, C]` under a Gaussian of so many pixels and frames.
 
   Borders are repeated. A deviation of 0 leaves that direction as it is. ValueError for a negative
   one, or for what is not clips.
@@ -43,8 +46,8 @@ def blurred(clips: np.ndarray, space_sigma: float, time_sigma: float = 0.0) -> n
 
 
 def blurred_to(
-  clips: np.ndarray,
-  steadiness: Callable[[np.ndarray], float],
+  clips: Clips,
+  steadiness: Callable[[Clips], float],
   target: float,
   space: float = 0.0,
   time: float = 1.0,
@@ -55,7 +58,7 @@ def blurred_to(
   What a draft gains in steadiness by refining has to be more than a blur gains at once.
 
   Args:
-    clips: uint8 `[N, T, H, W, C]`.
+    clips: to be blurred.
     steadiness: of such clips, less is steadier: the warping error, say. It is taken to fall as the
       blur grows; where it does not, the blur is one at which it crosses `target`.
     target: what it is to come down to.

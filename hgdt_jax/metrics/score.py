@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from hgdt_jax.metrics import (
   measures,
@@ -22,10 +23,10 @@ from hgdt_jax.metrics import (
 )
 from hgdt_jax.metrics.clip_sets import ArrayClips, ClipSet, Pairs
 from hgdt_jax.metrics.frechet import Moments
+from hgdt_jax.metrics.statistics_cache import Samples
 
 Progress = Callable[[Iterable, str, int], Iterable]  # of arrays, or of pairs of arrays
 Network = networks.FeatureNetwork | networks.DistanceNetwork
-Samples = Moments | np.ndarray  # rows are [N, K, D]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +61,8 @@ NO_NETWORKS: Mapping[str, Network] = types.MappingProxyType({})
 
 
 def score_clips(
-  real: np.ndarray,
-  fake: np.ndarray,
+  real: Shaped[np.ndarray, '...'],
+  fake: Shaped[np.ndarray, '...'],
   names: Sequence[str],
   weights_dir: str | pathlib.Path | None = None,
   uncertainty: Uncertainty = VALUES_ONLY,
@@ -84,8 +85,10 @@ def score_clips(
   )
 
 
-def measure_clips(clips: np.ndarray, name: str, *, shared: bool = False) -> np.ndarray:
-  """Rows float `[N, K, D]` of the measure `name`, one that needs no weights, of uint8 clips.
+def measure_clips(
+  clips: Shaped[np.ndarray, '...'], name: str, *, shared: bool = False
+) -> Float[np.ndarray, 'n k d']:
+  """Rows of the measure `name`, one that needs no weights, of clips as `score_clips` takes them.
 
   `shared` as in `score_sets`.
   """

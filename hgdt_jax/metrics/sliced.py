@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from jaxtyping import Float, Float64
 
 from hgdt_jax.metrics.frechet import check_features
 
@@ -11,13 +12,15 @@ SEED = 20260101
 _AT_ONCE = 256  # directions: bounds the memory of the projections
 
 
-def sliced_wasserstein(real: np.ndarray, fake: np.ndarray, directions: int = DIRECTIONS) -> float:
-  """Squared sliced Wasserstein-2 distance of features `[N, D]` and `[M, D]`, in float64.
+def sliced_wasserstein(
+  real: Float[np.ndarray, 'n _'], fake: Float[np.ndarray, 'm _'], directions: int = DIRECTIONS
+) -> float:
+  """Squared sliced Wasserstein-2 distance of features of D dimensions, in float64.
 
   The mean over unit directions u of W2^2 between the laws of `u.x` and `u.y` (Rabin et al. 2012;
   Bonneel et al. 2015, without their root), each exact for the samples as they are: the integral of
-  the squared gap of two piecewise constant quantile functions, so N and M may differ. The features
-  are taken as they come, not scaled: laws that differ by a shift m alone are |m|^2 / D apart, and D
+  the squared gap of two piecewise constant quantile functions, so n and m may differ. The features
+  are taken as they come, not scaled: laws that differ by a shift s alone are |s|^2 / D apart, and D
   times the distance is at most W2^2. It sees more than mean and covariance, and what too few
   samples add does not grow with D. ValueError for different dimensions.
   """
@@ -35,8 +38,10 @@ def sliced_wasserstein(real: np.ndarray, fake: np.ndarray, directions: int = DIR
 
 
 @functools.lru_cache(maxsize=4)
-def unit_directions(count: int, dimensions: int, seed: int = SEED) -> np.ndarray:
-  """`[count, dimensions]`, fixed rows of unit length, each uniform on the sphere.
+def unit_directions(
+  count: int, dimensions: int, seed: int = SEED
+) -> Float64[np.ndarray, '{count} {dimensions}']:
+  """Fixed rows of unit length, each uniform on the sphere.
 
   Drawn as rotations, `dimensions` rows at right angles at a time: each is as random as an
   independent one, and together they cover the space more evenly (Rowland et al. 2019).

@@ -14,9 +14,11 @@ import zipfile
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from hgdt_jax.metrics.frechet import Moments
 
+Samples = Moments | Float[np.ndarray, 'n k d']  # or the rows themselves
 _FORMAT = 1  # changes with the meaning of an entry
 
 
@@ -32,13 +34,13 @@ class Memory:
   def __init__(self, most: int):
     self._most, self._entries = most, collections.OrderedDict()
 
-  def load(self, name: str) -> Moments | np.ndarray | None:
+  def load(self, name: str) -> Samples | None:
     if name not in self._entries:
       return None
     self._entries.move_to_end(name)
     return self._entries[name]
 
-  def save(self, name: str, samples: Moments | np.ndarray) -> None:
+  def save(self, name: str, samples: Samples) -> None:
     self._entries[name] = samples
     if len(self._entries) > self._most:
       self._entries.popitem(last=False)
@@ -50,8 +52,8 @@ class Folder:
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
 
-  def load(self, name: str) -> Moments | np.ndarray | None:
-    """Moments, rows `[N, K, D]`, or None where there is no whole entry."""
+  def load(self, name: str) -> Samples | None:
+    """None where there is no whole entry."""
     try:
       with np.load(self._path(name), allow_pickle=False) as entry:
         if 'rows' in entry:
@@ -60,7 +62,7 @@ class Folder:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
       return None
 
-  def save(self, name: str, samples: Moments | np.ndarray) -> None:
+  def save(self, name: str, samples: Samples) -> None:
     """Writes the entry whole or not at all."""
     if isinstance(samples, Moments):
       arrays = {'count': samples.count, 'mean': samples.mean, 'scatter': samples.scatter}

@@ -1,6 +1,6 @@
 """Every metric by name: what it measures and the statistic of the rows. A new metric is one line.
 
-A statistic takes rows `[n, D]` of the real and of the generated clips and gives one number.
+A statistic takes rows of the real and of the generated clips and gives one number.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from hgdt_jax.metrics import (
   drift,
@@ -19,7 +20,9 @@ from hgdt_jax.metrics import (
   resampling,
   sliced,
 )
-from hgdt_jax.metrics.resampling import Draws
+from hgdt_jax.metrics.resampling import Draws, Scores
+
+Rows = Float[np.ndarray, '_ ... _']  # of clips: one each, or several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,32 +38,30 @@ class Metric:
     least: clips each set must have.
     enough: clips (images where `per_image`) below which the value is worth little, and why.
     moments: `(real, fake) -> float` on `frechet.Moments`, where rows need not be kept.
-    resampled: `(real, fakes, draws) -> [F, R]`, the statistic of R resamplings of F sets, where
-      that takes less than row by row.
+    resampled: `(real, fakes, draws)`, the statistic of every resampling of every set, where that
+      takes less than row by row.
     limits: the values it can take; an interval ends there.
     facts: of the statistic, for the stamp.
   """
 
   measure: str
-  statistic: Callable[[np.ndarray | None, np.ndarray], float]
+  statistic: Callable[[Float[np.ndarray, 'n d'] | None, Float[np.ndarray, 'm d']], float]
   better: str
   of_both: bool = False
   least: int = 1
   enough: int = 0
   per_image: bool = False
   moments: Callable[[frechet.Moments, frechet.Moments], float] | None = None
-  resampled: Callable[[np.ndarray, Sequence[np.ndarray], Sequence[Draws]], np.ndarray] | None = None
+  resampled: Callable[[Rows, Sequence[Rows], Sequence[Draws]], Scores] | None = None
   limits: tuple[float, float] = (-math.inf, math.inf)
   facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-  def value(self, real: np.ndarray | None, fake: np.ndarray) -> float:
-    """Of rows `[N, D]`, or `[N, K, D]` of N clips; `real` counts only where `of_both`."""
+  def value(self, real: Rows | None, fake: Rows) -> float:
+    """`real` counts only where `of_both`."""
     return self.statistic(flat(real) if self.of_both else None, flat(fake))
 
-  def resample(
-    self, real: np.ndarray | None, fakes: Sequence[np.ndarray], draws: Sequence[Draws]
-  ) -> np.ndarray:
-    """`[F, R]`, the value of each of F sets that are drawn alike, in R resamplings.
+  def resample(self, real: Rows | None, fakes: Sequence[Rows], draws: Sequence[Draws]) -> Scores:
+    """The value of each of the sets, which are drawn alike, in each resampling.
 
     `draws` are of the clips of the real set, where `of_both`, and of the generated ones.
     """
@@ -74,8 +75,8 @@ class Metric:
     return np.stack([resampling.each(pick(fake), draws) for fake in fakes])
 
 
-def flat(rows: np.ndarray) -> np.ndarray:
-  """`[N, K, D]` -> `[N K, D]`; `[N, D]` as it is."""
+def flat(rows: Float[np.ndarray, 'n ... d']) -> Float[np.ndarray, '_ d']:
+  """The rows of all clips, one below the other."""
   return rows.reshape(-1, rows.shape[-1])
 
 
@@ -157,7 +158,7 @@ def _drift(column, better):
   )
 
 
-def finite_mean(rows: np.ndarray) -> float:
+def finite_mean(rows: Float[np.ndarray, '...']) -> float:
   """Mean of the finite rows; inf where all are (equal images).
 
   NaN rows (nothing to measure in that clip) are left out; ValueError where there are no others.

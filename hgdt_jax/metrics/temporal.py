@@ -7,15 +7,20 @@ A frozen clip is perfect by every consistency measure, so read each of them besi
 import itertools
 
 import numpy as np
+from jaxtyping import Bool, Float, Shaped
 from scipy import ndimage
 from skimage import color, registration
 
 
-def warping_error(video: np.ndarray, flow: np.ndarray, mask: np.ndarray) -> float:
+def warping_error(
+  video: Shaped[np.ndarray, 't h w c'],
+  flow: Float[np.ndarray, '...'],
+  mask: Shaped[np.ndarray, '...'],
+) -> float:
   """Mean squared difference of each frame from its predecessor warped onto it (Lai et al. 2018).
 
   Args:
-    video: `[T, H, W, C]` uint8; the error is on pixel values in [0, 1], mean over channels.
+    video: uint8; the error is on pixel values in [0, 1], mean over channels.
     flow: `[T - 1, H, W, 2]`, backward and in pixels: what is seen at p = (x, y) in frame t + 1 was
       at `p + flow[t, y, x]` in frame t, (dx, dy). Sampled bilinearly.
     mask: `[T - 1, H, W]`, true where the flow holds: not occluded, not from outside the frame.
@@ -38,16 +43,20 @@ def warping_error(video: np.ndarray, flow: np.ndarray, mask: np.ndarray) -> floa
   return float(np.mean(errors)) if errors else float('nan')
 
 
-def warp(frame: np.ndarray, flow: np.ndarray) -> np.ndarray:
-  """`frame [H, W, C]` sampled bilinearly at `p + flow [H, W, 2]`; outside, the nearest pixel."""
+def warp(
+  frame: Float[np.ndarray, 'h w c'], flow: Float[np.ndarray, 'h w 2']
+) -> Float[np.ndarray, 'h w c']:
+  """`frame` sampled bilinearly at `p + flow`; outside, the nearest pixel."""
   y, x = np.mgrid[: frame.shape[0], : frame.shape[1]]
   at = np.stack([y + flow[..., 1], x + flow[..., 0]])
   channels = np.moveaxis(frame, -1, 0)
   return np.stack([ndimage.map_coordinates(c, at, order=1, mode='nearest') for c in channels], -1)
 
 
-def estimate_flow(video: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Backward flow and validity mask, as `warping_error` takes them, of `[T, H, W, C]` uint8.
+def estimate_flow(
+  video: Shaped[np.ndarray, 't h w c'],
+) -> tuple[Float[np.ndarray, 't-1 h w 2'], Bool[np.ndarray, 't-1 h w']]:
+  """Backward flow and validity mask, as `warping_error` takes them, of a uint8 clip.
 
   TV-L1 (Zach et al. 2007, scikit-image) on luminance, at full resolution. A pixel is valid where
   its source lies inside the frame and the forward flow leads back:
@@ -61,8 +70,8 @@ def estimate_flow(video: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return backward, mask
 
 
-def temporal_flickering(video: np.ndarray) -> float:
-  """VBench's score, `(255 - MAE) / 255`, 1 is still: `[T, H, W, C]` uint8.
+def temporal_flickering(video: Shaped[np.ndarray, 't h w c']) -> float:
+  """VBench's score, `(255 - MAE) / 255`, 1 is still, of a uint8 clip.
 
   MAE is the mean absolute difference of consecutive frames, mean over frames, 0..255. VBench takes
   it on clips filtered to be static; on moving clips it mixes flicker with motion.
@@ -70,22 +79,22 @@ def temporal_flickering(video: np.ndarray) -> float:
   return float((255.0 - _differences(video).mean()) / 255.0)
 
 
-def motion_magnitude(video: np.ndarray) -> float:
-  """Mean absolute difference of consecutive frames, in [0, 1]: `[T, H, W, C]` uint8.
+def motion_magnitude(video: Shaped[np.ndarray, 't h w c']) -> float:
+  """Mean absolute difference of consecutive frames, in [0, 1], of a uint8 clip.
 
   Zero for a frozen clip; noise counts as motion, so a ratio above 1 may mean flicker.
   """
   return float(_differences(video).mean() / 255.0)
 
 
-def temporal_profile_consistency(video: np.ndarray) -> float:
+def temporal_profile_consistency(video: Shaped[np.ndarray, 't h w c']) -> float:
   """Mean Pearson correlation of neighbouring lines in the temporal profiles, 1 is still.
 
-  A temporal profile is one row (or column) of pixels over time, an image `[T, W]` whose texture is
-  smooth where motion is, and broken by jumps and flicker. The literature shows profiles as
-  pictures and gives no number; this one is ours: every row and every column of the luminance of
-  `[T, H, W, C]` uint8, each frame's line against the next frame's, lines without contrast left
-  out. nan where no line has contrast.
+  A temporal profile is one row (or column) of pixels over time, an image whose texture is smooth
+  where motion is, and broken by jumps and flicker. The literature shows profiles as pictures and
+  gives no number; this one is ours: every row and every column of the luminance of a uint8 clip,
+  each frame's line against the next frame's, lines without contrast left out. nan where no line has
+  contrast.
   """
   grey = _luminance(_clip(video)) * 255.0
   values = [_line_correlation(grey[:-1], grey[1:], axis) for axis in (1, 2)]

@@ -94,10 +94,11 @@ def test_damaged_cache_entries_count_as_none(tmp_path):
 
 def test_memory_forgets_what_was_not_asked_for_longest():
   kept = statistics_cache.Memory(2)
-  kept.save('a', np.ones(1))
-  kept.save('b', np.ones(2))
+  rows = lambda clips: np.ones((clips, 1, 1))
+  kept.save('a', rows(1))
+  kept.save('b', rows(2))
   assert len(kept.load('a')) == 1
-  kept.save('c', np.ones(3))
+  kept.save('c', rows(3))
   assert kept.load('b') is None
   assert len(kept.load('a')) == 1 and len(kept.load('c')) == 3
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from hgdt_jax.metrics.networks import weights
 
@@ -29,28 +30,26 @@ class FeatureNetwork:
       that carries the same arrays.
     protocol: what has to be known to repeat a number: resize, range, layer, dims, source of the
       weights. JSON-able.
-    features: uint8 clips `[N, T, H, W, 3]` (image networks: `[N, H, W, 3]`), any N, H, W, to
-      float32 `[N, D]`. Raises ValueError on another dtype or shape, or on too few frames.
+    features: of clips, or of images where the network is one of images. Raises ValueError on
+      another dtype or shape, or on too few frames.
   """
 
   name: str
   sha256: str
   protocol: dict[str, Any]
-  features: Callable[[np.ndarray], np.ndarray]
+  features: Callable[[UInt8[np.ndarray, 'n ... h w 3']], Float32[np.ndarray, 'n d']]
 
 
 @dataclasses.dataclass(frozen=True)
 class DistanceNetwork:
-  """Pairs of images to distances; the fields as in `FeatureNetwork`.
-
-  Attributes:
-    distance: two uint8 arrays `[N, H, W, 3]` to float32 `[N]`.
-  """
+  """Pairs of images to distances; the fields as in `FeatureNetwork`."""
 
   name: str
   sha256: str
   protocol: dict[str, Any]
-  distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+  distance: Callable[
+    [UInt8[np.ndarray, 'n h w 3'], UInt8[np.ndarray, 'n h w 3']], Float32[np.ndarray, ' n']
+  ]
 
 
 # name: (module, weights file without its suffix, keyword arguments of the module's `build`)

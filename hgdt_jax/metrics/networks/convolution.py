@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 _EXACT = lax.Precision.HIGHEST  # else TPUs and GPUs round to bfloat16 or TF32
 
 
-def conv3d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-  """`x [N, T, H, W, C]` * `kernel [t, h, w, C, D]` -> `[N, T', H', W', D]`, 'SAME' padding."""
+def conv3d(
+  x: Float[Array, 'n t h w c'], kernel: Float[Array, 'kt kh kw c d'], stride: int
+) -> Float[Array, 'n _ _ _ d']:
+  """With 'SAME' padding."""
   if jax.default_backend() != 'cpu':
     return lax.conv_general_dilated(
       x, kernel, (stride,) * 3, 'SAME',
@@ -19,8 +22,10 @@ def conv3d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
   return _conv_over_joined_frames(x, kernel, stride)
 
 
-def max_pool(x: jax.Array, window: tuple[int, ...], strides: tuple[int, ...]) -> jax.Array:
-  """Maximum over `window` of `[T, H, W]`, 'SAME' padding.
+def max_pool(
+  x: Float[Array, 'n t h w c'], window: tuple[int, int, int], strides: tuple[int, int, int]
+) -> Float[Array, 'n _ _ _ c']:
+  """Maximum over `window`, 'SAME' padding.
 
   One axis after the other: 9 comparisons a pixel in place of 27.
   """

@@ -4,10 +4,13 @@ A stack of inverted residuals (MobileNetV2) whose last feature map is projected 
 layers carry the names of the published MXNet graph.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from hgdt_jax.metrics.networks import parameters, resize, runner
 
@@ -23,8 +26,8 @@ _BLOCKS = (  # wide, stride, narrow; a block with stride 1 is residual
 )  # fmt: skip
 
 
-def build(arrays: dict[str, np.ndarray]):
-  """`(features, protocol)` for face crops `[N, H, W, 3]`, RGB; embeddings have unit length."""
+def build(arrays: dict[str, np.ndarray]) -> tuple[runner.Run, dict[str, Any]]:
+  """`(features, protocol)` for face crops, RGB; embeddings have unit length."""
   network = MobileFace()
   image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
   params = parameters.fit(network, parameters.fold(arrays, EPSILON), image)
@@ -47,10 +50,10 @@ def build(arrays: dict[str, np.ndarray]):
 
 
 class MobileFace(nn.Module):
-  """float `[N, 112, 112, 3]` in [-1, 1] -> embedding `[N, 256]`, not normalised."""
+  """Faces in [-1, 1] -> their embedding, not normalised."""
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, f'n {SIZE} {SIZE} 3']) -> Float[Array, f'n {DIMS}']:
     x = nn.relu6(_conv(32, 3, 2, 'conv1')(x))
     for i, (wide, stride, narrow) in enumerate(_BLOCKS):
       names = [f'convolution{3 * i + k}' for k in range(3)]

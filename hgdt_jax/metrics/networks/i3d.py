@@ -5,10 +5,13 @@ ports: batch normalisation with epsilon 1e-3 and without gamma, 'SAME' padding o
 convolution and pooling, average pooling 2x7x7 with stride 1 before the logits.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
 
 from hgdt_jax.metrics.networks import convolution, parameters, resize, runner
 
@@ -37,8 +40,8 @@ BRANCHES = (
 )
 
 
-def build(arrays: dict[str, np.ndarray], layer: str):
-  """`(features, protocol)` for clips `[N, T >= 9, H, W, 3]`.
+def build(arrays: dict[str, np.ndarray], layer: str) -> tuple[runner.Run, dict[str, Any]]:
+  """`(features, protocol)` for clips of 9 frames or more.
 
   Args:
     arrays: as published, see `weights`.
@@ -64,8 +67,8 @@ def build(arrays: dict[str, np.ndarray], layer: str):
   return run, protocol
 
 
-def preprocess(clips: jax.Array) -> jax.Array:
-  """uint8 `[N, T, H, W, 3]` -> float32 `[N, T, 224, 224, 3]` in [-1, 1]."""
+def preprocess(clips: UInt8[Array, 'n t h w 3']) -> Float32[Array, f'n t {SIZE} {SIZE} 3']:
+  """To [-1, 1]."""
   n, t, h, w, c = clips.shape
   frames = clips.astype(jnp.float32).reshape(n * t, h, w, c)
   frames = resize.bilinear(frames, SIZE, 'half_pixel')
@@ -73,10 +76,10 @@ def preprocess(clips: jax.Array) -> jax.Array:
 
 
 class InceptionI3d(nn.Module):
-  """float `[N, T, H, W, 3]` in [-1, 1] -> {'pool': [N, 1024], 'logits': [N, 400]}."""
+  """Clips in [-1, 1] -> {'pool': of 1024 features, 'logits': of 400}."""
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n t h w 3']) -> dict[str, Float[Array, 'n _']]:
     x = Unit(64, (7, 7, 7), 2, name='Conv3d_1a_7x7')(x)
     x = convolution.max_pool(x, (1, 3, 3), (1, 2, 2))
     x = Unit(64, (1, 1, 1), name='Conv3d_2b_1x1')(x)
@@ -88,7 +91,7 @@ class InceptionI3d(nn.Module):
       if name == 'Mixed_5b':
         x = convolution.max_pool(x, (2, 2, 2), (2, 2, 2))
       x = Mixed(widths, name=name)(x)
-    x = x.mean(axis=(2, 3))  # [N, T / 8, 1024]
+    x = x.mean(axis=(2, 3))  # [n, t / 8, 1024]
     pool = ((x[:, :-1] + x[:, 1:]) / 2).mean(axis=1)  # the graph pools pairs of time steps first
     kernel, bias = Weights((1, 1, 1, 1024, 400), name='Logits')()
     logits = jnp.dot(pool, kernel[0, 0, 0], precision=jax.lax.Precision.HIGHEST)
@@ -101,7 +104,7 @@ class Mixed(nn.Module):
   widths: tuple[int, ...]
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n t h w c']) -> Float[Array, 'n t h w _']:
     first, middle_in, middle, _, small, pooled = self.widths
     parts = [  # three 1x1 convolutions of one input: run as one
       Weights((1, 1, 1, x.shape[-1], self.widths[i]), name=BRANCHES[i])() for i in (0, 1, 3)
@@ -124,7 +127,7 @@ class Unit(nn.Module):
   stride: int = 1
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n t h w c']) -> Float[Array, 'n _ _ _ {self.features}']:
     kernel, bias = _parameters(self, (*self.window, x.shape[-1], self.features))
     return nn.relu(convolution.conv3d(x, kernel, self.stride) + bias[None, None, None, None])
 
@@ -135,7 +138,7 @@ class Weights(nn.Module):
   shape: tuple[int, ...]
 
   @nn.compact
-  def __call__(self):
+  def __call__(self) -> tuple[Float[Array, '*window c d'], Float[Array, ' d']]:
     return _parameters(self, self.shape)
 
 

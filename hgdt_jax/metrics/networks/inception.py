@@ -6,11 +6,13 @@ maximum pooling in the last block.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
 
 from hgdt_jax.metrics.networks import parameters, resize, runner
 
@@ -25,8 +27,10 @@ _RANGES = {  # resize rule: (subtracted, divided by), each as its reference has 
 }
 
 
-def build(arrays: dict[str, np.ndarray], layer: str, resize: str = 'tf1'):
-  """`(features, protocol)` for images `[N, H, W, 3]`.
+def build(
+  arrays: dict[str, np.ndarray], layer: str, resize: str = 'tf1'
+) -> tuple[runner.Run, dict[str, Any]]:
+  """`(features, protocol)` for images.
 
   Args:
     arrays: as published, see `weights`.
@@ -59,17 +63,17 @@ def build(arrays: dict[str, np.ndarray], layer: str, resize: str = 'tf1'):
   return run, protocol
 
 
-def preprocess(images: jax.Array, rule: str) -> jax.Array:
-  """uint8 `[N, H, W, 3]` -> float32 `[N, 299, 299, 3]`, about [-1, 1]."""
+def preprocess(images: UInt8[Array, 'n h w 3'], rule: str) -> Float32[Array, f'n {SIZE} {SIZE} 3']:
+  """To about [-1, 1]."""
   middle, half_range = _RANGES[rule]
   return (resize.bilinear(images.astype(jnp.float32), SIZE, rule) - middle) / half_range
 
 
 class InceptionV3(nn.Module):
-  """float `[N, 299, 299, 3]` -> {'pool': [N, 2048], 'logits_unbiased': [N, 1008]}."""
+  """Images in [-1, 1] -> {'pool': of 2048 features, 'logits_unbiased': of 1008}."""
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, f'n {SIZE} {SIZE} 3']) -> dict[str, Float[Array, 'n _']]:
     x = Unit(32, stride=2, padding='VALID', name='Conv2d_1a_3x3')(x)
     x = Unit(32, padding='VALID', name='Conv2d_2a_3x3')(x)
     x = Unit(64, name='Conv2d_2b_3x3')(x)
@@ -96,7 +100,7 @@ class BlockA(nn.Module):
   pooled: int
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ _']:
     a = Unit(64, (1, 1), name='branch1x1')(x)
     b = Unit(48, (1, 1), name='branch5x5_1')(x)
     b = Unit(64, (5, 5), name='branch5x5_2')(b)
@@ -111,7 +115,7 @@ class BlockB(nn.Module):
   """35x35 -> 17x17."""
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ _']:
     a = Unit(384, stride=2, padding='VALID', name='branch3x3')(x)
     b = Unit(64, (1, 1), name='branch3x3dbl_1')(x)
     b = Unit(96, name='branch3x3dbl_2')(b)
@@ -125,7 +129,7 @@ class BlockC(nn.Module):
   width: int
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ _']:
     w = self.width
     a = Unit(192, (1, 1), name='branch1x1')(x)
     b = Unit(w, (1, 1), name='branch7x7_1')(x)
@@ -144,7 +148,7 @@ class BlockD(nn.Module):
   """17x17 -> 8x8."""
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ _']:
     a = Unit(192, (1, 1), name='branch3x3_1')(x)
     a = Unit(320, stride=2, padding='VALID', name='branch3x3_2')(a)
     b = Unit(192, (1, 1), name='branch7x7x3_1')(x)
@@ -157,10 +161,10 @@ class BlockD(nn.Module):
 class BlockE(nn.Module):
   """8x8: 3x3 convolutions split into 1x3 and 3x1 side by side."""
 
-  pool: Callable[[jax.Array], jax.Array]
+  pool: Callable[[Float[Array, 'n h w c']], Float[Array, 'n h w c']]
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ _']:
     a = Unit(320, (1, 1), name='branch1x1')(x)
     b = Unit(384, (1, 1), name='branch3x3_1')(x)
     b1 = Unit(384, (1, 3), name='branch3x3_2a')(b)
@@ -182,7 +186,7 @@ class Unit(nn.Module):
   padding: str = 'SAME'
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Float[Array, 'n h w c']) -> Float[Array, 'n _ _ {self.features}']:
     zeros = nn.initializers.zeros  # they are always loaded
     kernel = self.param('kernel', zeros, (*self.window, x.shape[-1], self.features))
     bias = self.param('bias', zeros, (self.features,))

@@ -4,10 +4,13 @@ Zhang et al. 2018 (arXiv 1801.03924): channels of five layers, each normalised t
 compared by squared difference, weighted by learnt heads, averaged over space and summed.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
 
 from hgdt_jax.metrics.networks import parameters, runner
 
@@ -18,8 +21,8 @@ _EPSILON = 1e-10
 _SMALLEST = {'alex': 31, 'vgg': 16}  # pixels a side that leave one in the last layer
 
 
-def build(arrays: dict[str, np.ndarray], backbone: str):
-  """`(distance, protocol)` for two arrays of images `[N, H, W, 3]`.
+def build(arrays: dict[str, np.ndarray], backbone: str) -> tuple[runner.Run, dict[str, Any]]:
+  """`(distance, protocol)` for two arrays of images.
 
   Args:
     arrays: 'conv0' ... of the backbone and 'lin0' ... 'lin4', the heads; see `weights`.
@@ -45,20 +48,20 @@ def build(arrays: dict[str, np.ndarray], backbone: str):
   return run, protocol
 
 
-def preprocess(images: jax.Array) -> jax.Array:
-  """uint8 `[N, H, W, 3]` -> float32, normalised as for ImageNet."""
+def preprocess(images: UInt8[Array, 'n h w 3']) -> Float32[Array, 'n h w 3']:
+  """Normalised as for ImageNet."""
   images = images.astype(jnp.float32) / 127.5 - 1.0
   shift, scale = (jnp.array(v, jnp.float32)[None, None, None] for v in (_SHIFT, _SCALE))
   return (images - shift) / scale
 
 
 class Lpips(nn.Module):
-  """Two batches of normalised images `[N, H, W, 3]` -> `[N]`."""
+  """Distances of pairs of normalised images."""
 
   backbone: str
 
   @nn.compact
-  def __call__(self, a, b):
+  def __call__(self, a: Float[Array, 'n h w 3'], b: Float[Array, 'n h w 3']) -> Float[Array, ' n']:
     total = 0.0
     layers = {'alex': _alexnet, 'vgg': _vgg16}[self.backbone](jnp.concatenate([a, b]))
     for i, layer in enumerate(layers):

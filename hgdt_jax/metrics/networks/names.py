@@ -7,6 +7,7 @@ file or an `.npz`.
 import re
 
 import numpy as np
+from jaxtyping import Shaped
 
 # How a published name ends: the leaf it is here. '.' and '/' both separate.
 _LEAVES = {
@@ -65,8 +66,10 @@ def _placed(path: str, leaf: str, array: np.ndarray) -> dict[str, np.ndarray]:
   return {f'{path}/{leaf}': array if leaf == 'kernel' else array.reshape(-1)}
 
 
-def from_torch(kernel: np.ndarray) -> np.ndarray:
-  """`[out, in, *window]` -> `[*window, in, out]`."""
+def from_torch(
+  kernel: Shaped[np.ndarray, 'out in *window'],
+) -> Shaped[np.ndarray, '*window in out']:
+  """In the layout of `jax.lax`."""
   return np.moveaxis(kernel, (0, 1), (-1, -2))
 
 

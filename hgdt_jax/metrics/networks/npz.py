@@ -1,15 +1,15 @@
 """`.npz` files of strangers: each header is checked against its bytes before memory is taken."""
 
+import io
 import math
 import zipfile
-from typing import BinaryIO
 
 import numpy as np
 
 MAX_BYTES = 2**31  # of all arrays; four times those of VGG16, the largest network
 
 
-def read(name: str, file: BinaryIO) -> dict[str, np.ndarray]:
+def read(name: str, file: io.BufferedIOBase) -> dict[str, np.ndarray]:
   """The arrays of an open `.npz`; `name` is what errors call it.
 
   Raises:

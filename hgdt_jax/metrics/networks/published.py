@@ -57,7 +57,7 @@ _UPSTREAM = {
 }
 
 
-def missing(file: str, weights_dir) -> str:
+def missing(file: str, weights_dir: str | pathlib.Path | None) -> str:
   """One line for the user who has no weights for `file`."""
   place = pathlib.Path(weights_dir or 'DIR') / f'{file}.npz'
   return (

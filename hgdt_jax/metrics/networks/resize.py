@@ -5,16 +5,19 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32
 
 RULES = ('half_pixel', 'tf1', 'antialias')
 
 
-def bilinear(images: jax.Array, size: int, rule: str) -> jax.Array:
-  """float `[N, H, W, C]` -> `[N, size, size, C]`; the aspect ratio is not kept.
+def bilinear(
+  images: Float[Array, 'n h w c'], size: int, rule: str
+) -> Float[Array, 'n {size} {size} c']:
+  """The aspect ratio is not kept.
 
   Rules:
     half_pixel: pixel centres at i + 1/2, no antialiasing (torch `align_corners=False`, TF2).
-    tf1: pixel i of the output is at i * H / size (TensorFlow 1 `resize_bilinear`).
+    tf1: pixel i of the output is at i * h / size (TensorFlow 1 `resize_bilinear`).
     antialias: as half_pixel, with a triangle as wide as the step when shrinking (torch
       `antialias=True`, Pillow).
   """
@@ -25,8 +28,8 @@ def bilinear(images: jax.Array, size: int, rule: str) -> jax.Array:
 
 
 @functools.cache
-def _weights(length: int, size: int, rule: str) -> np.ndarray:
-  """float32 `[size, length]`: how much of each input pixel is in each output pixel."""
+def _weights(length: int, size: int, rule: str) -> Float32[np.ndarray, '{size} {length}']:
+  """How much of each input pixel is in each output pixel."""
   if rule not in RULES:
     raise ValueError(f'no resize rule {rule!r}; there are {", ".join(RULES)}')
   step = length / size

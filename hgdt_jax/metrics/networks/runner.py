@@ -7,19 +7,22 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Float32, PyTree
+
+Run = Callable[..., Float32[np.ndarray, 'n ...']]  # of one array, or of several
 
 
 def make(
-  network: Callable, params, per_device: int, rank: int, smallest: tuple[int, ...]
-) -> Callable[..., np.ndarray]:
-  """A function of uint8 arrays `[N, ..., 1 or 3]`, all of one shape, to float32 `[N, ...]`.
+  network: Callable, params: PyTree, per_device: int, rank: int, smallest: tuple[int, ...]
+) -> Run:
+  """A function of uint8 arrays of 1 or 3 channels, all of one shape.
 
   It calls `network(params, *arrays)`, compiled once for each shape it meets, on chunks of at most
   `per_device` rows a device, split over the local devices where there are as many rows. The
   function raises ValueError for pixels of another type, rank or size than said here.
 
   Args:
-    network: pure function of `(params, *uint8 arrays [n, ..., 3])` to an array `[n, ...]`.
+    network: pure function of `(params, *arrays)`, these uint8 and of 3 channels, to an array.
     params: its weights, replicated on each device.
     per_device: rows that a device takes at once.
     rank: axes of the arrays: 5 for clips, 4 for images.
@@ -68,12 +71,12 @@ def _chunk(total: int, count: int, per_device: int) -> int:
   return count * min(per_device, 1 << (needed - 1).bit_length())
 
 
-def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+def _filled(rows, size):
   """`rows` padded to `size` with copies of the last."""
   return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
-def _pixels(array, rank, smallest) -> np.ndarray:
+def _pixels(array, rank, smallest):
   array = np.asarray(array)
   axes = {4: '[N, H, W, 3]', 5: '[N, T, H, W, 3]'}[rank]
   if array.dtype != np.uint8 or array.ndim != rank or array.shape[-1] not in (1, 3):
