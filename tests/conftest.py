@@ -28,7 +28,7 @@ import pytest
 from absl import flags
 
 # Calls into these modules, which are imported below, have to fit their annotations.
-CHECKED = ('diffusion', 'losses', 'metrics', 'models')
+CHECKED = ('denoisers.dit', 'denoisers.unet3d', 'diffusion', 'losses', 'metrics', 'models')
 jaxtyping.install_import_hook([f'hgdt_jax.{name}' for name in CHECKED], 'beartype.beartype')
 
 import input_pipeline

@@ -39,12 +39,11 @@ MAY_IMPORT = {
   'hgdt_jax.pixels': 'jax',
   'hgdt_jax.processes': 'jax',
   'hgdt_jax.rng': 'jax',
-  'hgdt_jax.shapes': 'jax',
   'hgdt_jax.space': '',
   'hgdt_jax.sharding': 'jax',
   'hgdt_jax.state': 'jax flax optax hgdt_jax.sharding',
   'hgdt_jax.warp': 'jax',
-  'hgdt_jax.diffusion': 'jax hgdt_jax.diffusion hgdt_jax.shapes hgdt_jax.rng',
+  'hgdt_jax.diffusion': 'jax hgdt_jax.diffusion hgdt_jax.rng',
   'hgdt_jax.losses': 'jax optax hgdt_jax.losses hgdt_jax.warp',
   'hgdt_jax.metrics': 'jax flax hgdt_jax.metrics',
   'hgdt_jax.gans': (
@@ -53,10 +52,9 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.autoencoders': 'jax flax hgdt_jax.autoencoders hgdt_jax.space',
   'hgdt_jax.denoisers': (
-    'jax flax hgdt_jax.denoisers hgdt_jax.fields hgdt_jax.models hgdt_jax.schema hgdt_jax.shapes '
-    'hgdt_jax.warp'
+    'jax flax hgdt_jax.denoisers hgdt_jax.fields hgdt_jax.models hgdt_jax.schema hgdt_jax.warp'
   ),
-  'hgdt_jax.models': 'jax flax hgdt_jax.models hgdt_jax.shapes hgdt_jax.warp',
+  'hgdt_jax.models': 'jax flax hgdt_jax.models hgdt_jax.warp',
   'hgdt_jax.sampling': 'jax hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
   'hgdt_jax.clip_decoder': 'input_pipeline',
   'hgdt_jax.clip_folders': 'input_pipeline hgdt_jax.clip_decoder hgdt_jax.metrics',

@@ -6,10 +6,11 @@ import dataclasses
 from typing import Annotated
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
-from hgdt_jax import fields, shapes
+from hgdt_jax import fields
 from hgdt_jax.denoisers.types import Condition, Denoised, Family
 from hgdt_jax.models import layers
 from hgdt_jax.schema import Between
@@ -58,12 +59,16 @@ class DiT(nn.Module):
   heads: int
   patch: int  # a token is a square of pixels of this side
   classes: int
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x, t, condition: Condition, mixing):
-    """Clip `[B, T, H, W, C]`, t `[B]`, mixing `[B]` of 0 or 1 -> `Denoised`."""
-    shapes.check('x: b t h w c, t: b, m: b', x=x, t=t, m=mixing)
+  def __call__(
+    self,
+    x: Float[Array, 'b t h w c'],
+    t: Float[Array, ' b'],
+    condition: Condition,
+    mixing: Float[Array, ' b'],
+  ) -> Denoised:
     embedding = layers.TimeEmbedding(self.width, self.dtype, name='time')(t)
     if self.classes:
       label = layers.LabelEmbedding(self.classes, self.width, self.dtype, name='label')
@@ -98,11 +103,13 @@ class Block(nn.Module):
   """Attention, then an MLP, each modulated and gated by the embedding."""
 
   heads: int
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, x, embedding):
-    """`[B, N, L, C]`, attended to along L, and `[B, E]` -> what is to be added, zero at first."""
+  def __call__(
+    self, x: Float[Array, 'b n l c'], embedding: Float[Array, 'b e']
+  ) -> Float[Array, 'b n l c']:
+    """What is to be added to `x`, attended to along l; zero at first."""
     dense = lambda features, name: nn.Dense(features, dtype=self.dtype, name=name)
     features, sequences = x.shape[-1], x.shape[1]
     scale, shift, gate, *of_mlp = modulation(embedding, features, 6, self.dtype)
@@ -115,25 +122,29 @@ class Block(nn.Module):
     return attended + gate * dense(features, 'mlp1')(h)
 
 
-def modulation(embedding: jax.Array, features: int, parts: int, dtype) -> list[jax.Array]:
-  """Embedding `[B, E]` -> `parts` times `[B, 1, 1, features]`."""
+def modulation(
+  embedding: Float[Array, 'b e'], features: int, parts: int, dtype: DTypeLike
+) -> list[Float[Array, 'b 1 1 {features}']]:
+  """`parts` of it, for all positions alike."""
   found = layers.Modulation(features, parts, dtype, name='modulation')(embedding[:, None])
   return [each[:, 0] for each in found]
 
 
-def modulated(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+def modulated(
+  x: Float[Array, '*s c'], scale: Float[Array, '... c'], shift: Float[Array, '... c']
+) -> Float[Array, '*s c']:
   """Normalised along the last axis, then scaled and shifted, in float32."""
   norm = nn.LayerNorm(use_scale=False, use_bias=False, dtype=jnp.float32)
   return norm(x) * (1 + scale) + shift
 
 
-def places(count: int, features: int) -> jax.Array:
-  """`[count, features]` that tell the numbers from 0 apart: wavelengths from 4 to 4000."""
+def places(count: int, features: int) -> Float[Array, '{count} {features}']:
+  """What tells the numbers from 0 apart: wavelengths from 4 to 4000."""
   return layers.fourier(jnp.arange(count) / 1000, features)
 
 
-def grid(rows: int, columns: int, features: int) -> jax.Array:
-  """`[rows * columns, features]`: half of them for the row, half for the column."""
+def grid(rows: int, columns: int, features: int) -> Float[Array, '{rows}*{columns} {features}']:
+  """Half of the features for the row, half for the column."""
   row = jnp.repeat(places(rows, features // 2), columns, axis=0)
   column = jnp.tile(places(columns, features // 2), (rows, 1))
   return jnp.concatenate([row, column], axis=-1)

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
-from hgdt_jax import fields, shapes
+from hgdt_jax import fields
 from hgdt_jax.denoisers.aligner import DIRECTIONS, FLOWS, Aligner
 from hgdt_jax.denoisers.types import Condition, Denoised, Family
 from hgdt_jax.models import layers
@@ -74,12 +76,16 @@ class UNet3D(nn.Module):
   aligner_flow: str
   aligner_direction: str
   remat: bool
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
 
   @nn.compact
-  def __call__(self, x, t, condition: Condition, time_mixing):
-    """Clip `[B, T, H, W, C]`, t `[B]`, mixing `[B]` of 0 or 1 -> `Denoised`."""
-    shapes.check('x: b t h w c, t: b, m: b', x=x, t=t, m=time_mixing)
+  def __call__(
+    self,
+    x: Float[Array, 'b t h w c'],
+    t: Float[Array, ' b'],
+    condition: Condition,
+    time_mixing: Float[Array, ' b'],
+  ) -> Denoised:
     embedding = self._embed(t, condition)
     settings = dict(
       convolution=self.convolution,
@@ -137,7 +143,7 @@ class UNet3D(nn.Module):
     return Denoised(layers.unfold(layers.depth_to_space(h, self.patch), frames), tuple(flows))
 
   def _embed(self, t, condition):
-    """What modulates every block, per frame: `[B, T, E]`."""
+    """What modulates every block, per frame."""
     features = 4 * self.width
     h = layers.TimeEmbedding(features, self.dtype, name='time')(t)
     if self.classes:
@@ -164,7 +170,7 @@ class Block(nn.Module):
   convolution: str
   space_attention: int
   time_attention: int
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
   def __call__(self, x, embedding, time_mixing):
