@@ -3,15 +3,18 @@
 from functools import partial
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+Frames = Shaped[np.ndarray, '...']  # `_pair` says in words what they have to be
+Scores = Float[np.ndarray, '...']
 _WINDOWS = {  # name: (pixels, what scikit-image is told)
   'gaussian': (11, {'gaussian_weights': True, 'sigma': 1.5, 'use_sample_covariance': False}),
   'uniform': (7, {}),
 }
 
 
-def psnr(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
+def psnr(real: Frames, fake: Frames) -> Scores:
   """Peak signal-to-noise ratio of each frame in dB: `[..., H, W, C]` uint8 -> float64 `[...]`.
 
   Peak 255, mean squared error over height, width and channels; equal frames give inf.
@@ -19,7 +22,7 @@ def psnr(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
   return _psnr(real, fake, '(h,w,c)')
 
 
-def psnr_video(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
+def psnr_video(real: Frames, fake: Frames) -> Scores:
   """PSNR of each clip from its mean squared error over all frames: `[..., T, H, W, C]` -> `[...]`.
 
   Not the mean of the per-frame values, which is larger (Jensen) and infinite as soon as one frame
@@ -28,7 +31,7 @@ def psnr_video(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
   return _psnr(real, fake, '(t,h,w,c)')
 
 
-def ssim(real: np.ndarray, fake: np.ndarray, window: str = 'gaussian') -> np.ndarray:
+def ssim(real: Frames, fake: Frames, window: str = 'gaussian') -> Scores:
   """Structural similarity of each frame: `[..., H, W, C]` uint8 -> float64 `[...]`, 1 is equal.
 
   `window='gaussian'` is Wang et al. 2004: sigma 1.5 in 11x11 pixels, population covariance.
