@@ -1,6 +1,7 @@
 """Published GANs as drafts of the hybrid: `--config=configs/zoo.py:NAME` or `:NAME,small`.
 
 vgan        Vondrick et al. 2016: a masked foreground over a still background; 32 frames of 64x64
+vgan_image  the same, which goes on from an image
 mocogan     Tulyakov et al. 2018: a still content and a recurrent motion, 16 frames of 64x64
 imaginator  Wang et al. 2020: goes on from an image and a class; 32 frames of 64x64
 
@@ -12,7 +13,7 @@ import ml_collections
 
 from configs import base, hybrid
 
-NAMES = ('vgan', 'mocogan', 'imaginator')
+NAMES = ('vgan', 'vgan_image', 'mocogan', 'imaginator')
 PRESETS = tuple(preset for name in NAMES for preset in (name, f'{name},small'))
 
 
@@ -21,7 +22,8 @@ def get_config(preset: str = 'vgan,small'):
     raise ValueError(f'configs/zoo.py:{preset}: no such preset; want {" or ".join(PRESETS)}')
   name, _, small = preset.partition(',')
   config = hybrid.small(base.get_config()) if small else base.get_config()
-  return {'vgan': vgan, 'mocogan': mocogan, 'imaginator': imaginator}[name](config, bool(small))
+  recipes = {'vgan': vgan, 'vgan_image': vgan_image, 'mocogan': mocogan, 'imaginator': imaginator}
+  return recipes[name](config, bool(small))
 
 
 def vgan(config, small: bool):
@@ -33,12 +35,23 @@ def vgan(config, small: bool):
   # 'strided': convolutions of 4, stride 2; 'repeated': of repeated pixels, faster on CPUs
   draft.resampling = 'repeated' if small else 'strided'
   draft.mask_weight = 0.1  # of the mask's mean in the generator's loss
+  # Of the distance between a given image and the first frame; 0: no image is given, but a code.
+  draft.image_weight = 0.0
   config.aligner.latents = 'none'
   config.gan.update(learning_rate=2e-4, ema_decay=0.0)
   if small:  # those of hybrid.py:small are for a GAN that learns five times as fast
     config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
   if not small:
     config.data.update(frames=32, batch=64)
+  return config
+
+
+def vgan_image(config, small: bool):
+  config = vgan(config, small)
+  config.draft.update(mask_weight=0.0, image_weight=10.0)
+  if not small:
+    config.draft.update(width=128, critic_width=128)
+    config.data.batch = 32
   return config
 
 

@@ -15,8 +15,9 @@ import typing
 
 import pytest
 
-from configs import base
+from configs import base, zoo
 from hgdt_jax import config, run, schema
+from hgdt_jax.gans import GANS
 
 ROOT = pathlib.Path(__file__).parents[1]
 ANY_VALUE = {  # of their type
@@ -42,6 +43,11 @@ MAY_BE_0 = {
   *('fewstep.denoising_weight', 'fewstep.ema_decay'),
   *('guard.rollbacks', 'guard.motion', 'guard.diversity', 'guard.d_loss'),
   'evaluation.checks',
+}
+MAY_BE_0_OF = {  # drafts of other families
+  'vgan': {'mask_weight', 'image_weight'},
+  'mocogan': {'noise'},
+  'imaginator': {'l1_weight'},
 }
 NAN, INF = float('nan'), float('inf')
 WRONG_TYPE = {  # values of each type's place that are of another
@@ -80,16 +86,16 @@ def _plain(kind):
   return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
 
 
-def _refused():
+def _refused(fields, may_be_0):
   """(path, value) of whatever must not be accepted."""
-  for path, kind, entry in _fields():
+  for path, kind, entry in fields:
     if kind == float | str:  # hybrid.tau
       values = (*ABSURD[float], *ABSURD[str], True, None, (0.5,), 0.0)
     else:
       values = WRONG_TYPE[kind]
       if path not in ANY_VALUE:
         values += ABSURD.get(kind, ())
-      if kind in (int, float) and path not in MAY_BE_0:
+      if kind in (int, float) and path not in may_be_0:
         values += (kind(0),)
     for value in values:
       yield path, value
@@ -98,7 +104,8 @@ def _refused():
         yield path, (value,)
 
 
-FIELDS, REFUSED = list(_fields()), list(_refused())
+FIELDS = list(_fields())
+REFUSED = list(_refused(FIELDS, MAY_BE_0))
 
 
 def _changed(given, path, value):
@@ -127,6 +134,18 @@ def test_whatever_a_field_cannot_be_is_refused_by_its_name(tiny_dict, tmp_path, 
     assert str(caught.value).startswith((f'config.{path}=', f'config.{path}[0]=')), value
     assert '\n' not in str(caught.value)
   assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('family', MAY_BE_0_OF)
+def test_so_is_it_in_the_drafts_of_the_zoo(family):
+  given = zoo.get_config(f'{family},small').to_dict()
+  fields, may_be_0 = list(_fields(GANS[family].settings)), MAY_BE_0_OF[family]
+  assert {path for path, _, _ in fields} == given['draft'].keys() >= may_be_0
+  for path, value in _refused(fields, may_be_0):
+    with pytest.raises(ValueError, match=rf'^config\.draft\.{path}(\[0\])?='):
+      config.build(config.Config, _changed(given, f'draft.{path}', value))
+  for path in may_be_0:
+    config.build(config.Config, _changed(given, f'draft.{path}', 0))
 
 
 @pytest.mark.parametrize('path', sorted(MAY_BE_0))

@@ -211,6 +211,20 @@ def test_the_transformer_reads_each_of_its_fields(monkeypatch):
   assert read == fields
 
 
+@pytest.mark.parametrize('preset', [preset for preset in zoo.PRESETS if preset.endswith('small')])
+def test_a_draft_of_the_zoo_reads_each_of_its_fields(preset):
+  given = zoo.get_config(preset).to_dict()
+  given['data']['classes'] = 3
+  read = []
+  cfg = config.build(_watched(config.Config, read.append), given)
+  read.clear()
+  state = jax.eval_shape(lambda key: gan.init(cfg, key), jax.random.key(0))
+  video = np.zeros((cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3), np.uint8)
+  batch = {'video': video, 'label': np.zeros(cfg.data.batch, np.int32)}
+  jax.eval_shape(gan.make_step(cfg), state, batch, jax.random.key(0))
+  assert {f'draft.{name}' for name in dataclasses.asdict(cfg.draft)} <= set(read)
+
+
 RECIPES = [
   (recipe, preset) for recipe in (dit, hybrid, paper, weizmann, zoo) for preset in recipe.PRESETS
 ]

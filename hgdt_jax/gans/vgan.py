@@ -3,6 +3,9 @@
 One code a clip: x = m f + (1 - m) b, where f and the mask m are a clip and b one image. Published
 for 32 frames of 64x64, which are doubled four times from 2x4x4; other sides are doubled as often as
 they ask, and time with them.
+
+The variant that goes on from an image has an encoder of it in place of the code, and so one clip an
+image; the critic never sees the image, and a distance ties the first frame to it.
 """
 
 import dataclasses
@@ -16,7 +19,7 @@ import optax
 
 from hgdt_jax import fields
 from hgdt_jax.gans import views
-from hgdt_jax.gans.types import GAN, Draft, Family, Judge
+from hgdt_jax.gans.types import GAN, Draft, Family, Given, Judge
 from hgdt_jax.schema import OneOf
 from hgdt_jax.space import Space
 
@@ -34,10 +37,14 @@ class Settings:
   critic_width: fields.Width
   resampling: Annotated[str, OneOf(RESAMPLINGS)]
   mask_weight: fields.Weight
+  image_weight: fields.Weight
 
   latent_size = 0
   judges = ('critic',)
-  given = 0.0
+
+  @property
+  def given(self) -> float:
+    return float(self.image_weight > 0)
 
   def misfits(self, size: int, frames: int):
     if frames % 2 ** doublings(size):
@@ -55,7 +62,7 @@ def make(settings: Settings, clip: Space, *, classes: int, dtype) -> GAN:
   """Knows no classes: the original has none."""
   del classes
   sizes = dict(doublings=doublings(clip.size), resampling=settings.resampling, dtype=dtype)
-  generator = Generator(clip, settings.width, **sizes)
+  generator = Generator(clip, settings.width, encodes=settings.given > 0, **sizes)
   critic = Critic(settings.critic_width, **sizes)
 
   def codes(key: jax.Array, batch: int, frames: int) -> jax.Array:
@@ -67,8 +74,13 @@ def make(settings: Settings, clip: Space, *, classes: int, dtype) -> GAN:
     """Small masks: what need not move is left to the background."""
     return settings.mask_weight * jnp.mean(jnp.abs(draft.aux['mask']))
 
+  def image(draft, real, given):
+    """Of its first frame to the image that it was given."""
+    return settings.image_weight * jnp.mean(jnp.abs(draft.clip[:, 0] - given.image))
+
   judge = Judge(critic, views.every_frame, 'nonsaturating')
-  return GAN(generator, codes, {'critic': judge}, optimiser, {'mask': mask})
+  also = {'mask': mask} | ({'image': image} if settings.given else {})
+  return GAN(generator, codes, {'critic': judge}, optimiser, also)
 
 
 def optimiser(rate: float, warmup: int, steps: int) -> optax.GradientTransformation:
@@ -112,37 +124,65 @@ class Up(nn.Module):
 
 
 class Generator(nn.Module):
-  """Codes `[B, Z]` -> draft, with the mask `[B, T, H, W, 1]` and the background `[B, H, W, C]`."""
+  """Codes `[B, Z]`, or first frames `[B, H, W, C]` where it `encodes` these and reads no code ->
+  draft, with the mask `[B, T, H, W, 1]` and the background `[B, H, W, C]`.
+  """
 
   clip: Space
   width: int
+  encodes: bool
   doublings: int
   resampling: str
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, codes, label, given=None, train=False):
-    seed, channels = (_SEED, _SEED), self.clip.channels
-    image = self._stream(codes, seed, train, 'background')
+  def __call__(self, codes, label, given: Given | None = None, train=False):
+    channels = self.clip.channels
+    still, moving = self._encoded(given, train) if self.encodes else self._decoded(codes, train)
+    image = self._stream(still, train, 'background')
     background = jnp.tanh(self._out(image, channels, 'background'))
-    trunk = self._stream(codes, (self._frames(), *seed), train, 'foreground')
+    trunk = self._stream(moving, train, 'foreground')
     foreground = jnp.tanh(self._out(trunk, channels, 'foreground'))
     mask = nn.sigmoid(self._out(trunk, 1, 'mask'))
     clip = mask * foreground + (1 - mask) * background[:, None]
     return Draft(clip, aux={'mask': mask, 'background': background})
 
-  def _frames(self):
-    """Of the first maps."""
-    return self.clip.frames // 2**self.doublings
+  def _first_maps(self):
+    """(frames, features) that both streams begin with, of `_SEED` a side."""
+    return self.clip.frames // 2**self.doublings, self.width * 2 ** (self.doublings - 1)
 
-  def _stream(self, codes, seed, train, name):
-    """Maps of half the size of the clip's."""
-    width = self.width * 2 ** (self.doublings - 1)
-    plain = dict(kernel_init=_weights, use_bias=False, dtype=self.dtype)
-    x = nn.Dense(math.prod(seed) * width, name=f'{name}_seed', **plain)(codes.astype(self.dtype))
-    x = nn.relu(_norm(train, f'{name}_norm0')(x.reshape(-1, *seed, width)))
+  def _decoded(self, codes, train):
+    """The first maps of the background `[B, H, W, F]` and of the foreground `[B, T, H, W, F]`."""
+    frames, width = self._first_maps()
+
+    def seed(name, *shape):
+      x = self._dense(math.prod(shape), f'{name}_seed')(codes.astype(self.dtype))
+      return nn.relu(_norm(train, f'{name}_norm0')(x.reshape(-1, *shape)))
+
+    image = (_SEED, _SEED, width)
+    return seed('background', *image), seed('foreground', frames, *image)
+
+  def _encoded(self, given, train):
+    """The same of an image, whose own maps are the background's."""
+    if given is None:
+      raise ValueError('vgan of draft.image_weight > 0 continues a first frame, and none is given')
+    x, (frames, width) = given.image.astype(self.dtype), self._first_maps()
+    for i in range(self.doublings):
+      options = dict(kernel_init=_weights, use_bias=i == 0, dtype=self.dtype, name=f'encode{i}')
+      x = nn.Conv(self.width * 2**i, (4, 4), (2, 2), **options)(x if i == 0 else nn.relu(x))
+      x = x if i == 0 else _norm(train, f'encode_norm{i}')(x)
+    each = self._dense(frames * width, 'foreground_seed')(x.astype(self.dtype))
+    moving = jnp.stack(jnp.split(each, frames, axis=-1), axis=1)
+    return x, nn.relu(_norm(train, 'foreground_norm0')(moving))
+
+  def _dense(self, features, name):
+    return nn.Dense(features, kernel_init=_weights, use_bias=False, dtype=self.dtype, name=name)
+
+  def _stream(self, x, train, name):
+    """First maps, doubled to half the size of the clip's."""
     for i in range(1, self.doublings):
-      x = Up(width // 2**i, self.resampling, False, self.dtype, name=f'{name}_up{i}')(x)
+      features = x.shape[-1] // 2
+      x = Up(features, self.resampling, False, self.dtype, name=f'{name}_up{i}')(x)
       x = nn.relu(_norm(train, f'{name}_norm{i}')(x))
     return x
 

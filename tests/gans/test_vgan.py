@@ -8,12 +8,14 @@ import pytest
 from configs import zoo
 from hgdt_jax import config
 from hgdt_jax.gans import vgan
+from hgdt_jax.gans.types import Draft, Given
 from hgdt_jax.space import Space
 from hgdt_jax.stages import STAGES, networks
 
 B = 4
-SIZES = dict(name='vgan', code_size=6, width=4, critic_width=4, mask_weight=0.1)
+SIZES = dict(name='vgan', code_size=6, width=4, critic_width=4, mask_weight=0.1, image_weight=0.0)
 LABEL = jnp.full(B, -1)
+GIVEN = Given(jax.random.uniform(jax.random.key(5), (B, 16, 16, 3), minval=-1.0), jnp.ones(B, bool))
 
 
 @pytest.fixture(scope='module', params=vgan.RESAMPLINGS)
@@ -26,11 +28,20 @@ def made(request):
   return gan, variables, codes
 
 
-def draw(made, codes=None, params=None):
+@pytest.fixture(scope='module')
+def continuing():
+  """The same of the variant that is given a first frame."""
+  settings = vgan.Settings(resampling='repeated', **SIZES | {'image_weight': 10.0})
+  gan = vgan.make(settings, Space(8, 16, 3), classes=0, dtype=jnp.float32)
+  codes = gan.codes(jax.random.key(0), B, 8)
+  return gan, jax.jit(gan.generator.init)(jax.random.key(1), codes, LABEL, GIVEN), codes
+
+
+def draw(made, codes=None, params=None, given=None, train=True):
   gan, variables, first = made
   variables = variables | ({'params': params} if params else {})
   codes = first if codes is None else codes
-  return gan.generator.apply(variables, codes, LABEL, train=True, mutable='batch_stats')[0]
+  return gan.generator.apply(variables, codes, LABEL, given, train, mutable='batch_stats')[0]
 
 
 def loud(params):
@@ -93,24 +104,75 @@ def test_statistics_of_batches_are_kept_and_used_at_sampling(made):
   np.testing.assert_allclose(sampled[0], together[0], atol=1e-5)
 
 
-def test_it_is_the_published_network():
-  """Kernels by layer (section 4 of the paper, and its code), and 16.2 and 11.1 million weights."""
-  given = zoo.get_config('vgan').to_dict()
+def test_a_given_first_frame_steers_the_clip_and_a_code_does_not(continuing):
+  _, variables, codes = continuing
+  params = loud(variables['params'])
+  clip = draw(continuing, params=params, given=GIVEN, train=False).clip
+  other = GIVEN._replace(image=GIVEN.image.at[0].multiply(-1.0))
+  changed = draw(continuing, params=params, given=other, train=False).clip
+  apart = jnp.abs(changed - clip).mean(axis=(2, 3, 4))
+  assert apart[0].min() > 1e-3 and apart[1:].max() < 1e-6  # all frames of its own clip
+  again = draw(continuing, codes + 1.0, params, GIVEN, train=False).clip
+  np.testing.assert_array_equal(again, clip)
+  with pytest.raises(ValueError, match='continues a first frame, and none is given'):
+    draw(continuing)
+
+
+def test_the_first_frame_is_held_to_the_image(continuing):
+  clip = jnp.zeros((B, 8, 16, 16, 3)).at[:, 0].set(GIVEN.image + 0.25)
+  assert continuing[0].also['image'](Draft(clip), None, GIVEN) == pytest.approx(2.5)
+
+
+def test_every_parameter_gets_a_gradient_of_what_is_given_an_image(continuing):
+  weight = jax.random.normal(jax.random.key(3), (B, 8, 16, 16, 3))
+  value = lambda params: jnp.sum(weight * draw(continuing, params=params, given=GIVEN).clip)
+  gradients = jax.jit(jax.grad(value))(loud(continuing[1]['params']))
+  for path, g in jax.tree_util.tree_leaves_with_path(gradients):
+    assert jnp.abs(g).max() > 1e-7, jax.tree_util.keystr(path)
+
+
+def published(preset):
+  """(configuration, state of stage gan, millions of weights by network), of shapes alone."""
+  given = zoo.get_config(preset).to_dict()
   given['data']['classes'] = 0
   cfg = config.build(config.Config, given)
   state = jax.eval_shape(lambda key: STAGES['gan'].init(cfg, key), jax.random.key(0))
-  count = {
-    name: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(net.params))
-    for name, net in state.nets.items()
-  }
-  assert round(count['generator'] / 1e6, 1) == 16.2 and round(count['critic'] / 1e6, 1) == 11.1
-  kernels = lambda params: [
+  count = lambda net: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(net.params))
+  return cfg, state, {name: round(count(net) / 1e6, 1) for name, net in state.nets.items()}
+
+
+def kernels(params):
+  """Shapes, sorted."""
+  return sorted(
     leaf.shape
     for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     if jax.tree_util.keystr(path).endswith("['kernel']")
-  ]
+  )
+
+
+def test_given_an_image_it_is_the_published_network():
+  """Twice as wide; of the encoder, whose last maps are the background's first, four kernels."""
+  cfg, state, millions = published('vgan_image')
+  assert millions == {'generator': 68.2, 'critic': 44.1}
+  assert kernels(state.nets['generator'].params) == sorted(
+    [
+      *((4, 4, 3, 128), (4, 4, 128, 256), (4, 4, 256, 512), (4, 4, 512, 1024)),
+      *((4, 4, 1024, 512), (4, 4, 512, 256), (4, 4, 256, 128), (4, 4, 128, 3)),
+      (1024, 2 * 1024),
+      *((4, 4, 4, 1024, 512), (4, 4, 4, 512, 256), (4, 4, 4, 256, 128)),
+      *((4, 4, 4, 128, 3), (4, 4, 4, 128, 1)),
+    ]
+  )
+  assert (cfg.gan.learning_rate, cfg.data.batch) == (2e-4, 32)
+  assert (cfg.draft.mask_weight, cfg.draft.image_weight, cfg.draft.given) == (0.0, 10.0, 1.0)
+
+
+def test_it_is_the_published_network():
+  """Kernels by layer (section 4 of the paper, and its code), and 16.2 and 11.1 million weights."""
+  cfg, state, millions = published('vgan')
+  assert millions == {'generator': 16.2, 'critic': 11.1}
   generator, critic = (state.nets[name].params for name in ('generator', 'critic'))
-  assert sorted(kernels(generator)) == sorted(
+  assert kernels(generator) == sorted(
     [
       *((100, 4 * 4 * 512), (100, 2 * 4 * 4 * 512)),
       *((4, 4, 512, 256), (4, 4, 256, 128), (4, 4, 128, 64), (4, 4, 64, 3)),
@@ -118,7 +180,7 @@ def test_it_is_the_published_network():
       *((4, 4, 4, 64, 3), (4, 4, 4, 64, 1)),
     ]
   )
-  assert sorted(kernels(critic)) == sorted(
+  assert kernels(critic) == sorted(
     [
       *((4, 4, 4, 3, 64), (4, 4, 4, 64, 128), (4, 4, 4, 128, 256), (4, 4, 4, 256, 512)),
       (2 * 4 * 4 * 512, 2),
