@@ -22,21 +22,26 @@ def comparison(workdir: str | os.PathLike, clips: int = 2) -> bytes:
   found = strips(dict(contents.read(workdir).samples))
   if not found:
     raise FileNotFoundError(f'{workdir}/samples: no strip.png; sample first')
-  shown = min(clips, *(len(each) for each in found.values()))
-  width = max(each[0].width for each in found.values())
-  height = max(each[0].height for each in found.values())
+  rows = [(meanings.row(name).label, plots.colour(name), each) for name, each in found.items()]
+  return side_by_side(rows, clips)
+
+
+def side_by_side(rows: Sequence[tuple[str, str, list[Image.Image]]], clips: int = 2) -> bytes:
+  """One PNG: in each row a label, its colour, and the first of its strips as `cut` gives them."""
+  shown = min(clips, *(len(each) for *_, each in rows))
+  width = max(each[0].width for *_, each in rows)
+  height = max(each[0].height for *_, each in rows)
   label, gap, top = 150, 12, 24
   font = ImageFont.load_default(15)
-  size = (label + shown * (width + gap), top + len(found) * (height + 4))
+  size = (label + shown * (width + gap), top + len(rows) * (height + 4))
   picture = Image.new('RGB', size, 'white')
   draw = ImageDraw.Draw(picture)
   for column in range(shown):
     at = (label + column * (width + gap), top - 6)
     draw.text(at, f'clip {column + 1}', plots.COLOURS['muted'], font, anchor='ls')
-  for row, (name, each) in enumerate(found.items()):
+  for row, (name, colour, each) in enumerate(rows):
     y = top + row * (height + 4)
-    middle = (label - 10, y + height // 2)
-    draw.text(middle, meanings.row(name).label, plots.colour(name), font, anchor='rm')
+    draw.text((label - 10, y + height // 2), name, colour, font, anchor='rm')
     for column in range(shown):
       at = (label + column * (width + gap), y)
       picture.paste(each[column], at, mask=each[column])
