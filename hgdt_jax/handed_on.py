@@ -72,10 +72,24 @@ def begin(cfg: config.Config, stage: str, key: jax.Array, taken: dict[str, Net])
   state = STAGES[stage].init(cfg, key)
   nets = dict(state.nets)
   for name, given in taken.items():
+    given = completed(cfg, given, nets[name].handed_on)
     if found := misfit(given, nets[name].handed_on):
       raise ValueError(f'{name} has other parameters than the stage that starts from it: {found}')
     nets[name] = nets[name].start_from(given)
   return state.replace(nets=nets)
+
+
+def without_late(cfg: config.Config, denoiser: Net) -> Net:
+  """A denoiser for a run that is to begin its late parameters itself; see `denoisers.types`."""
+  late = cfg.denoiser.late
+  params = {name: leaf for name, leaf in denoiser.params.items() if not name.startswith(late)}
+  return denoiser.replace(params=params)
+
+
+def completed(cfg: config.Config, given: Net, own: Net) -> Net:
+  """`given`; the late parameters that it was handed on without are `own`."""
+  late = {n: leaf for n, leaf in own.params.items() if n.startswith(cfg.denoiser.late)}
+  return given.replace(params=late | given.params)
 
 
 def misfit(given: Net, wanted: Net) -> str:

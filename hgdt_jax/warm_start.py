@@ -17,6 +17,17 @@ class Donor(NamedTuple):
   stage: str
   cfg: config.Config
 
+  def learnt(self, nets: dict[str, Net]) -> dict[str, Net]:
+    """The denoiser without its late parameters, if no stage has trained them there yet.
+
+    They are as they began, and of the size of that run's latents: without them one denoiser serves
+    the drafts of all families.
+    """
+    before = self.cfg.stages[: self.cfg.stages.index(self.stage) + 1]
+    if 'denoiser' not in nets or 'aligner' in before or self.cfg.init_from:
+      return nets
+    return nets | {'denoiser': handed_on.without_late(self.cfg, nets['denoiser'])}
+
 
 def networks(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[str, Net]:
   """Those that a stage is given, by name; none where nothing is to be."""
@@ -24,7 +35,7 @@ def networks(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[st
   if not donor:
     return {}
   names = _shared(cfg, stage, donor, mesh)
-  return handed_on.weights(donor.workdir, donor.cfg, donor.stage, mesh, names)
+  return donor.learnt(handed_on.weights(donor.workdir, donor.cfg, donor.stage, mesh, names))
 
 
 def check(cfg: config.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) -> None:
@@ -43,13 +54,14 @@ def check(cfg: config.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) ->
       raise ValueError(f'{where}: has the stages {", ".join(donor.cfg.stages)}')
     if not workdirs.is_done(donor.cfg, donor.workdir, donor.stage):
       raise ValueError(f'{where}: is not done')
-    own = handed_on.abstract_state(cfg, stage, mesh).nets
-    others = handed_on.abstract_state(donor.cfg, donor.stage, mesh).nets
+    own = handed_on.of_state(handed_on.abstract_state(cfg, stage, mesh))
+    others = handed_on.of_state(handed_on.abstract_state(donor.cfg, donor.stage, mesh))
     names = _shared(cfg, stage, donor, mesh)
     if not names:
       raise ValueError(f'{where}: has {", ".join(others)}, and stage {stage} {", ".join(own)}')
+    given = donor.learnt(others)
     for name in names:
-      if misfit := handed_on.misfit(others[name].handed_on, own[name].handed_on):
+      if misfit := handed_on.misfit(handed_on.completed(cfg, given[name], own[name]), own[name]):
         raise ValueError(f'{where}: its {name} does not fit: {misfit}')
 
 

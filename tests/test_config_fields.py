@@ -46,7 +46,7 @@ MAY_BE_0 = {
 }
 MAY_BE_0_OF = {  # drafts of other families
   'vgan': {'mask_weight', 'image_weight'},
-  'mocogan': {'noise'},
+  'mocogan': {'noise', 'init_deviation'},
   'imaginator': {'l1_weight'},
 }
 NAN, INF = float('nan'), float('inf')

@@ -60,6 +60,25 @@ def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one
     )
 
 
+def test_one_denoiser_serves_the_drafts_of_all_families(other, finished, tmp_path, one_device):
+  """Until it is told their latents, which those of another family do not fit."""
+  sizes = dict(content_size=4, motion_size=3, width=4, critic_width=4)
+  other['draft'] = {'name': 'mocogan', 'noise': 0.1, 'init_deviation': 0.0, **sizes}
+  other |= {'stages': ('diffusion',), 'init_from': (f'diffusion={finished}',)}
+  other['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)  # its only step has the rate 0
+  with one_device() as mesh:
+    run.train_stages(other, tmp_path / 'run')
+    ended = _begun(finished, mesh, 'diffusion', 'denoiser')
+    begun = _begun(tmp_path / 'run', mesh, 'diffusion', 'denoiser')
+    assert begun['latents_in']['kernel'].shape[0] == 7 != ended['latents_in']['kernel'].shape[0]
+    late = workdirs.read_config(finished).denoiser.late
+    learnt = lambda params: {n: leaf for n, leaf in params.items() if not n.startswith(late)}
+    jax.tree.map(np.testing.assert_array_equal, learnt(ended), learnt(begun))
+    other['init_from'] = (f'diffusion={finished}:joint',)
+    with pytest.raises(ValueError, match=r'denoiser does not fit: \S+/latents_in/kernel is \(8,'):
+      run.train_stages(other, tmp_path / 'refused')
+
+
 @pytest.mark.parametrize(
   ('entry', 'change', 'says'),
   [

@@ -39,6 +39,7 @@ class Settings:
   width: fields.Width
   critic_width: fields.Width
   noise: Annotated[float, Between(0, 10)]
+  init_deviation: Annotated[float, Between(0, 1)]
 
   judges = ('image', 'video')
   given = 0.0
@@ -60,7 +61,7 @@ def doublings(size: int) -> int:
 
 
 def make(settings: Settings, clip: Space, *, classes: int, dtype) -> GAN:
-  common = dict(doublings=doublings(clip.size), dtype=dtype)
+  common = dict(doublings=doublings(clip.size), init_deviation=settings.init_deviation, dtype=dtype)
   critic = dict(width=settings.critic_width, noise=settings.noise, **common)
 
   def codes(key: jax.Array, batch: int, frames: int) -> dict[str, jax.Array]:
@@ -97,10 +98,12 @@ def optimiser(rate: float, warmup: int, steps: int) -> optax.GradientTransformat
   return optax.chain(optax.add_decayed_weights(_DECAY), optax.adam(rate, b1=0.5, b2=0.999))
 
 
-def _uniform(count: str):
-  """Within 1 / sqrt(n) of zero, as PyTorch begins: n inputs that make an output ('fan_in'), and of
-  transposed kernels, n outputs that an input is in ('fan_out').
+def _weights(deviation: float, count: str):
+  """The first ones: normal, or at 0 as PyTorch begins, within 1 / sqrt(n) of zero: n inputs that
+  make an output ('fan_in'), and of transposed kernels, n outputs that an input is in ('fan_out').
   """
+  if deviation:
+    return nn.initializers.normal(deviation)
   return nn.initializers.variance_scaling(1 / 3, count, 'uniform')
 
 
@@ -115,12 +118,15 @@ class Generator(nn.Module):
   motion_size: int
   width: int
   doublings: int
+  init_deviation: float
   classes: int
   dtype: jnp.dtype
 
   @nn.compact
   def __call__(self, codes, label, given=None, train=False):
-    cell = nn.GRUCell(self.motion_size, kernel_init=_uniform('fan_in'), name='motion')
+    cell = nn.GRUCell(
+      self.motion_size, kernel_init=_weights(self.init_deviation, 'fan_in'), name='motion'
+    )
     motion = nn.RNN(cell)(codes['motion'], initial_carry=codes['start'])
     frames = motion.shape[1]
     each = lambda x: jnp.repeat(x[:, None], frames, axis=1)  # [B, F] -> [B, T, F]
@@ -132,7 +138,7 @@ class Generator(nn.Module):
 
   def _frames(self, code, train):
     """`[N, D]` -> `[N, H, W, C]`; statistics are those of all frames."""
-    plain = dict(use_bias=False, kernel_init=_uniform('fan_out'))
+    plain = dict(use_bias=False, kernel_init=_weights(self.init_deviation, 'fan_out'))
     up = lambda features, **options: nn.ConvTranspose(features, (4, 4), (2, 2), **options, **plain)
     width = self.width * 2 ** (self.doublings - 1)
     x = nn.Dense(_SEED**2 * width, dtype=self.dtype, name='seed', **plain)(code)
@@ -148,6 +154,7 @@ class _Critic(nn.Module):
 
   width: int
   doublings: int
+  init_deviation: float
   noise: float
   dtype: jnp.dtype
 
@@ -164,7 +171,12 @@ class _Critic(nn.Module):
     return nn.leaky_relu(x, 0.2)
 
   def convolution(self, features, name):
-    options = dict(use_bias=False, kernel_init=_uniform('fan_in'), dtype=self.dtype, name=name)
+    options = dict(
+      use_bias=False,
+      kernel_init=_weights(self.init_deviation, 'fan_in'),
+      dtype=self.dtype,
+      name=name,
+    )
     return nn.Conv(features, (4, 4), (2, 2), **options)
 
 
@@ -194,7 +206,10 @@ class VideoCritic(_Critic):
       x = layers.unfold(self.half(layers.fold(x), i, train), x.shape[1])
     x = x.reshape(len(x), -1).astype(jnp.float32)
     logits = nn.Dense(
-      1 + self.classes, use_bias=False, kernel_init=_uniform('fan_in'), name='logits'
+      1 + self.classes,
+      use_bias=False,
+      kernel_init=_weights(self.init_deviation, 'fan_in'),
+      name='logits',
     )(x)
     if not self.classes:
       return logits[:, 0]

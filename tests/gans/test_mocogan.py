@@ -14,7 +14,13 @@ from hgdt_jax.stages import STAGES, networks
 B, T, S, K = 4, 8, 32, 3
 CONTENT, MOTION = 5, 4
 SETTINGS = mocogan.Settings(
-  name='mocogan', content_size=CONTENT, motion_size=MOTION, width=4, critic_width=4, noise=0.5
+  name='mocogan',
+  content_size=CONTENT,
+  motion_size=MOTION,
+  width=4,
+  critic_width=4,
+  noise=0.5,
+  init_deviation=0.0,
 )
 LABEL, LEVEL = jnp.array([0, 2, 1, 0]), jnp.zeros(B)
 
