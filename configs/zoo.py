@@ -68,7 +68,7 @@ def mocogan(config, small: bool):
   draft.init_deviation = 0.02 if small else 0.0
   config.gan.update(learning_rate=2e-4, ema_decay=0.0)
   if small:
-    config.gan.update(steps=3000, learning_rate=5e-4, ema_decay=0.99)
+    config.gan.update(steps=2000, ema_decay=0.995)
     config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
   if not small:  # noise and batch are those of its users; its code begins with none and 3 clips
     config.gan.steps = 100_000

@@ -168,6 +168,16 @@ def test_what_critics_see_is_drawn_anew_for_each_clip_and_for_real_and_fake(gan,
   assert frames == seen or (start['real'] != start['fake']).mean() > 0.7
 
 
+def test_weights_begin_as_pytorchs_or_normal(codes):
+  """Those of the last layer of the generator: within 1 / sqrt(3 outputs of 4x4), or normal."""
+
+  def kernel(gan):
+    return gan.generator.init(jax.random.key(1), codes, LABEL)['params']['out']['kernel']
+
+  assert 0.9 < np.abs(kernel(make())).max() * np.sqrt(3 * 4 * 4) <= 1
+  assert kernel(make(init_deviation=0.02)).std() == pytest.approx(0.02, rel=0.2)
+
+
 NOISY = {
   'image': [(B, 32, 32, 3), (B, 16, 16, 4), (B, 8, 8, 8)],
   'video': [(B, 8, 32, 32, 3), (B, 7, 16, 16, 4), (B, 6, 8, 8, 8)],
