@@ -4,6 +4,7 @@ A writer has `write(stage, step, values)` and `close()`. A run that was killed a
 the rows after the restored step again; `read_rows` keeps the last row of each (stage, step).
 """
 
+import io
 import json
 import logging
 import math
@@ -158,6 +159,10 @@ class _Lines(tqdm.tqdm):
   @staticmethod
   def status_printer(file):
     return lambda text: print(text, file=file, flush=True)
+
+  def close(self):
+    self.fp = io.StringIO()  # for the end of the last line, which has one
+    super().close()
 
 
 def read_rows(workdir: str | os.PathLike) -> list[dict[str, Any]]:
