@@ -63,6 +63,8 @@ def run(main: Callable[[], int | None]) -> None:
 def _parse(argv):
   try:
     return flags.FLAGS(argv)
+  except SystemExit:  # after --help, which absl thinks a failure
+    sys.exit(0)
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
     # ml_collections raises all of these for a field that does not exist or has another type.
     sys.exit(_say(f'flags: {error}; --help lists them', 2))

@@ -12,7 +12,7 @@ class Request:
     method: of `methods`.
     num: how many.
     steps: of the denoiser.
-    tau: noise level that drafts are diffused to.
+    tau: noise level that drafts are diffused to; at 0 they are not refined.
     sampler: of `SAMPLERS`.
     threshold: of `THRESHOLDS`.
     guidance: scale of classifier-free guidance towards `label`; None: none.
@@ -28,7 +28,7 @@ class Request:
   method: str = 'hybrid'
   num: int = 16
   steps: int = 0
-  tau: float = 0.0
+  tau: float | None = None
   sampler: str = ''
   threshold: str = ''
   guidance: float | None = None

@@ -3,6 +3,7 @@
 python -m hgdt_jax.sample --workdir=DIR --out=CLIPS --num=16 --method=hybrid --steps=4 --tau=0.6
 """
 
+import math
 import pathlib
 
 from absl import flags
@@ -19,7 +20,13 @@ _METHOD = flags.DEFINE_string(
   f'Way to sample: {", ".join(methods.METHODS)}, or one of the grid or a plugin.',
 )
 _STEPS = flags.DEFINE_integer('steps', 0, 'Of the denoiser; 0: as configured.', lower_bound=0)
-_TAU = flags.DEFINE_float('tau', 0.0, 'Noise level of the draft; 0: as configured.', 0.0, 1.0)
+_TAU = flags.DEFINE_float(
+  'tau',
+  None,
+  'Noise level of the draft, 0: the draft itself; as configured if not given.',
+  0.0,
+  1.0,
+)
 _SAMPLER = flags.DEFINE_string(
   'sampler', '', 'How noise is walked down, one of hybrid.sampler; as configured if empty.'
 )
@@ -41,7 +48,7 @@ _THRESHOLD = flags.DEFINE_enum(
 _FRAMES = flags.DEFINE_integer(
   'frames', 0, 'Of a clip; 0: as trained on. More are made in overlapping windows.', lower_bound=0
 )
-_SEED = flags.DEFINE_integer('seed', 0, 'Of codes and noise.', lower_bound=0)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of codes and noise.', 0, 2**32 - 1)
 _LABEL = flags.DEFINE_integer('label', -1, 'Class of all clips; -1: none given.', lower_bound=-1)
 _CONDITION = flags.DEFINE_string(
   'condition', '', 'Image, clip or folder of frames that the clips contain.'
@@ -84,9 +91,15 @@ def _rising_levels(interval):
   return 0 <= low < high <= 1
 
 
-@flags.validator('at', 'want whole numbers from 0, separated by commas')
+@flags.validator('at', 'want different whole numbers from 0, separated by commas')
 def _whole_numbers(at):
-  return all(number.isdecimal() for number in at)
+  return all(number.isdecimal() for number in at) and len(set(map(int, at))) == len(at)
+
+
+for _name in ('tau', 'guidance', 'guidance_rescale'):
+  flags.register_validator(
+    _name, lambda value: value is None or math.isfinite(value), 'want a finite number'
+  )
 
 
 if __name__ == '__main__':

@@ -1,10 +1,13 @@
 """Clips drawn from a trained workdir, as the verb `sample` is asked for them."""
 
+import dataclasses
+import hashlib
+import json
 import pathlib
 
 import numpy as np
 
-from hgdt_jax import trained
+from hgdt_jax import config, trained, writer
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.drawing import Guidance, Known
@@ -26,10 +29,10 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
   workdirs.use_compile_cache(workdir)
   model = trained.Trained.load(workdir, asked.method)
   _check_request(model.cfg, asked)
-  cfg, drawn = model.cfg, []
+  cfg = model.cfg
   how = dict(
     steps=asked.steps or cfg.hybrid.steps,
-    tau=asked.tau or cfg.hybrid.tau,
+    tau=cfg.hybrid.tau if asked.tau is None else asked.tau,
     frames=asked.frames,
     sampler=asked.sampler,
     threshold=asked.threshold,
@@ -38,10 +41,32 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
   if asked.guidance is not None:
     how['guidance'] = Guidance(asked.guidance, asked.interval, asked.rescale)
   labels = np.full(cfg.evaluation.batch, asked.label)  # whole batches: one compilation
-  for first in range(0, asked.num, len(labels)):
-    drawn.append(model.draw(asked.method, labels, asked.seed, first=first, **how))
-  clips.replace_clips(np.concatenate(drawn)[: asked.num], out, cfg.data.fps, clip_format)
+
+  def clips_from(done):
+    """As they are drawn, a batch at a time: of any number, no more is held."""
+    if done:
+      print(f'{done} clips are there already')
+    with writer.progress('sample', asked.num, done, unit='clip', delay=5) as progress:
+      for first in range(done, asked.num, len(labels)):
+        drawn = model.draw(asked.method, labels, asked.seed, first=first, **how)
+        for clip in drawn[: asked.num - first]:
+          yield clip
+          progress.update()
+
+  clips.replace_clips(
+    clips_from, out, cfg.data.fps, clip_format, asked=_identity(model, how, asked)
+  )
   print(f'{asked.num} clips in {out}')
+
+
+def _identity(model, how, asked):
+  """What tells these clips from others, as JSON."""
+  done = {stage: getattr(model.cfg, stage).steps for stage in model.weights}
+  request = dataclasses.asdict(asked) | how
+  if known := how['known']:
+    request['known'] = [known.frames, hashlib.sha256(known.pixels.tobytes()).hexdigest()]
+  config_of = config.as_dict(model.cfg)
+  return json.dumps({'request': request, 'stages': done, 'config': config_of}, default=str)
 
 
 def _check_request(cfg, asked):

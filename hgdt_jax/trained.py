@@ -123,7 +123,7 @@ class Trained:
       seed: which codes and noise; equal for all methods.
       first: number of the first clip; the others follow.
       steps: of the denoiser; unused by 'gan'.
-      tau: noise level that drafts are diffused to; unused without a draft.
+      tau: noise level that drafts are diffused to, at 0 they are not refined; else unused.
       frames: T; 0 for the number trained on. Longer clips are denoised in overlapping windows.
       sampler: one of `SAMPLERS`; '' for the configured one.
       threshold: one of `THRESHOLDS`; '' for the configured one.
@@ -139,7 +139,7 @@ class Trained:
     clip, latents, given = None, None, self.drawing.known(known, frames)
     if self.lending.generates(way):
       clip, latents = self._drafted(way, key, numbers, label, frames, given)
-    if not way.refined:
+    if not way.refined or (way.drafted and not tau):
       return self.drawing.fetch(clip)
     clip = None if clip is None else self._encode(clip)
     if way.drafted:

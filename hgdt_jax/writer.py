@@ -138,16 +138,19 @@ class Lagged:
       self.flush()
 
 
-def progress(stage: str, total: int, done: int = 0, *, silent: bool = False) -> tqdm.tqdm:
-  """How far a stage is, how fast, and how long it will take: a bar on a terminal, lines elsewhere.
+def progress(
+  of: str, total: int, done: int = 0, *, unit: str = 'step', silent: bool = False, delay: float = 0
+) -> tqdm.tqdm:
+  """How far it is, how fast, and how long it will take: a bar on a terminal, lines elsewhere.
 
   Args:
-    stage: what the line starts with.
-    total: steps of the whole stage.
+    of: what the line starts with.
+    total: steps of the whole.
     done: steps done before this run; they do not count in the rate.
     silent: for all processes of a run but one.
+    delay: seconds before it is worth a word.
   """
-  options = {'desc': stage, 'total': total, 'initial': done, 'unit': 'step', 'disable': silent}
+  options = dict(desc=of, total=total, initial=done, unit=unit, disable=silent, delay=delay)
   if sys.stderr.isatty():
     return tqdm.tqdm(**options, dynamic_ncols=True)
   return _Lines(**options, mininterval=30, miniters=1, ncols=0)

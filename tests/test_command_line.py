@@ -170,6 +170,14 @@ def test_sampling_errors(tmp_path):
   _one_line(_run('sample', f'--workdir={tmp_path}', f'--out={tmp_path}/o', '--tau=2'), 2, 'tau')
   _one_line(_run('sample', '--out=o'), 2, 'workdir')
   _one_line(_run('sample', '--workdir=w', '--out=o', '--at=first'), 2, 'at', 'whole numbers')
+  for flag, says in {
+    'at=0,0': 'different whole numbers',
+    'tau=nan': 'finite',
+    'guidance=nan': 'finite',
+    'seed=4294967296': '[0, 4294967295]',
+    'seed=99999999999999999999': 'seed',
+  }.items():
+    _one_line(_run('sample', '--workdir=w', '--out=o', f'--{flag}'), 2, flag.split('=')[0], says)
   falling = '--guidance_interval=0.8,0.2'
   _one_line(_run('sample', '--workdir=w', '--out=o', falling), 2, falling[2:19], 'lower one first')
 
@@ -177,4 +185,5 @@ def test_sampling_errors(tmp_path):
 @pytest.mark.parametrize('verb', ['main', 'sample', 'evaluate'])
 def test_help_names_the_flags(verb):
   done = _run(verb, '--help')
+  assert done.returncode == 0
   assert '--' in done.stdout and 'Traceback' not in done.stderr

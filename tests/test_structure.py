@@ -103,8 +103,8 @@ MAY_IMPORT = {
     'hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.stages hgdt_jax.trained'
   ),
   'hgdt_jax.sampled': (
-    'input_pipeline hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.request hgdt_jax.sampling '
-    'hgdt_jax.trained hgdt_jax.workdir'
+    'input_pipeline hgdt_jax.config hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.request '
+    'hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir hgdt_jax.writer'
   ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.

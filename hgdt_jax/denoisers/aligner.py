@@ -27,6 +27,8 @@ class Aligner(nn.Module):
   @nn.compact
   def __call__(self, h, active):
     """Features `[B, T, H, W, C]`, `active` `[B]`, 0 where it is off -> (features, its flows)."""
+    if h.shape[1] == 1:
+      return h, ()  # there is no frame to tie it to
     tie = lambda name: Tie(self.radius, self.flow, self.dtype, name=name)
     out, forward = tie('forward')(h, active)
     if self.direction == 'causal':

@@ -8,13 +8,14 @@ looked at (`grid.mp4`) is plain 4:2:0, which plays everywhere.
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -26,7 +27,8 @@ STRIP_LAYOUT = 'hgdt_strip'  # PNG text: how to cut a film strip into clips agai
 _GUTTER = 2  # pixels between clips and frames
 _GUTTER_GREY = 255
 # Numbers of H.264 (and of ffmpeg): what is not tagged a player guesses, and Chromium guesses wrong.
-_OWN_NAME = re.compile(r'clip_\d{4,}(\.mp4|\.gif)?')
+_ASKED = 'asked.json'  # beside clips of which some are still to come
+_OWN_NAME = re.compile(rf'clip_\d{{4,}}(\.mp4|\.gif)?|\.clip_.*|{re.escape(_ASKED)}')
 _RGB_MATRIX, _BT709, _SRGB_TRANSFER = 0, 1, 13
 
 
@@ -51,10 +53,12 @@ def write_clips(
   directory: str | os.PathLike,
   fps: float = 8,
   format: str = 'mp4',
+  first: int = 0,
 ) -> list[pathlib.Path]:
-  """Writes each clip `[T, H, W, C]` as `clip_0000` ... in the format mp4, gif or png.
+  """Writes each clip `[T, H, W, C]` as `clip_0000` ... in the format mp4, gif or png, as it comes.
 
-  png is a folder of frames per clip. Each file or folder appears complete or not at all.
+  png is a folder of frames per clip. Each file or folder appears complete or not at all. Numbers
+  begin with `first`.
 
   Raises:
     ValueError: unknown format, or a clip that is not uint8 `[T, H, W, 1 or 3]`.
@@ -65,7 +69,7 @@ def write_clips(
   directory = pathlib.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
   paths = []
-  for index, clip in enumerate(clips):
+  for index, clip in enumerate(clips, first):
     path = directory / f'clip_{index:04d}{suffix}'
     write(clip, path, fps)
     paths.append(path)
@@ -73,16 +77,44 @@ def write_clips(
 
 
 def replace_clips(
-  clips: Iterable[np.ndarray], directory: str | os.PathLike, fps: float = 8, format: str = 'mp4'
+  clips_from: Callable[[int], Iterable[np.ndarray]],
+  directory: str | os.PathLike,
+  fps: float = 8,
+  format: str = 'mp4',
+  *,
+  asked: str,
 ) -> None:
   """Writes clips as all that `directory` holds: once they stand, those of an earlier call go.
 
+  Until then they are in a folder beside it, of the same name and `.part`. What a call that was
+  stopped has left there is kept by one that asks for the same.
+
+  Args:
+    clips_from: gives the clips from that number on.
+    asked: what tells clips from those of another call.
+
   Raises:
-    ValueError: as `write_clips`; and as `refuse_foreign`.
+    ValueError: as `write_clips`; and as `refuse_foreign`, of either folder.
   """
   refuse_foreign(directory)
-  with _replaced(pathlib.Path(directory).resolve()) as part:
-    write_clips(clips, part, fps, format)
+  directory = pathlib.Path(directory).resolve()
+  part = directory.with_name(f'{directory.name}.part')
+  refuse_foreign(part)
+  done = _kept(part, asked)
+  write_clips(clips_from(done), part, fps, format, done)
+  (part / _ASKED).unlink()
+  _put(part, directory)
+
+
+def _kept(part, asked):
+  """How many clips of the same call are there; the folder holds no others then."""
+  told = part / _ASKED
+  if part.is_dir() and not (told.exists() and told.read_text(encoding='utf-8') == asked):
+    shutil.rmtree(part)
+  part.mkdir(parents=True, exist_ok=True)
+  told.write_text(asked, encoding='utf-8')
+  numbers = {int(path.name[5:].split('.')[0]) for path in part.glob('clip_*')}
+  return next(number for number in itertools.count() if number not in numbers)
 
 
 def refuse_foreign(directory: str | os.PathLike) -> None:
@@ -94,8 +126,8 @@ def refuse_foreign(directory: str | os.PathLike) -> None:
   directory = pathlib.Path(directory)
   if directory.exists() and not directory.is_dir():
     raise ValueError(f'{directory} is a file; name a folder for the clips')
-  others = directory.iterdir() if directory.is_dir() else ()
-  if other := next((path.name for path in others if not _OWN_NAME.fullmatch(path.name)), None):
+  names = [path.name for path in directory.iterdir()] if directory.is_dir() else ()
+  if other := next((name for name in names if not _OWN_NAME.fullmatch(name)), None):
     raise ValueError(
       f'{directory} is to be replaced as a whole, and holds {other}, which is no clip drawn here; '
       'name another folder'
@@ -255,22 +287,28 @@ def _replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Yields a temporary path beside `path`, which takes its place if nothing was raised."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  part, old = path.with_name(f'.{path.name}.part'), path.with_name(f'.{path.name}.old')
-  for leftover in (part, old):
-    _remove(leftover)
+  part = path.with_name(f'.{path.name}.part')
+  _remove(part)
   try:
     yield part
-    if path.is_dir():  # a folder cannot be renamed over one that is not empty
-      path.rename(old)
-    try:
-      part.replace(path)
-    except OSError:
-      if old.exists():
-        old.rename(path)
-      raise
+    _put(part, path)
   finally:
     _remove(part)
-    _remove(old)
+
+
+def _put(part: pathlib.Path, path: pathlib.Path) -> None:
+  """`part` in the place of `path`."""
+  old = path.with_name(f'.{path.name}.old')
+  _remove(old)
+  if path.is_dir():  # a folder cannot be renamed over one that is not empty
+    path.rename(old)
+  try:
+    part.replace(path)
+  except OSError:
+    if old.exists():
+      old.rename(path)
+    raise
+  _remove(old)
 
 
 def _remove(path: pathlib.Path) -> None:
