@@ -31,7 +31,7 @@ COLUMNS = {  # metric: (heading, factor, digits)
   'recall_random_conv3d': ('recall ↑', 1, 2),
   'motion_ratio': ('motion ratio → 1', 1, 2),
   'warping_error': ('warping error ↓, thousandths', 1000, 2),
-  'temporal_flickering': ('flickering (real: 0.966)', 1, 3),
+  'temporal_flickering': ('temporal flickering → real', 1, 3),
   'psnr_continued': ('PSNR of continuations, dB ↑', 1, 1),
 }
 

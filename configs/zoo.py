@@ -64,11 +64,11 @@ def mocogan(config, small: bool):
   draft.width = 32 if small else 64  # features of the largest maps
   draft.critic_width = 16 if small else 64
   draft.noise = 0.1  # deviation of what critics add to their maps in training
-  # Of the first weights, DCGAN's: with PyTorch's, four times as large and the original's (0 here),
-  # a short run ends in noise.
+  # Of the first weights. 0: PyTorch's, as the original's, four times as large next to the pixels:
+  # after 900 steps drafts were noise.
   draft.init_deviation = 0.02 if small else 0.0
   config.gan.update(learning_rate=2e-4, ema_decay=0.0)
-  if small:
+  if small:  # an average of the weights: docs/zoo.md has what else was tried
     config.gan.update(steps=2000, ema_decay=0.995)
     config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
   if not small:  # noise and batch are those of its users; its code begins with none and 3 clips
