@@ -10,7 +10,7 @@ from hgdt_jax import methods as ways
 from hgdt_jax.config import AUTO
 from hgdt_jax.metrics import measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
-from hgdt_jax.sampling import clips
+from hgdt_jax.sampling import folders
 from hgdt_jax.stages import STAGES
 from hgdt_jax.trained import Trained
 
@@ -51,7 +51,7 @@ def evaluate(
 
   def show(name, video):
     if processes.is_first():
-      clips.write_samples(video[:SHOWN], workdir / 'samples' / name, cfg.data.fps)
+      folders.write_samples(video[:SHOWN], workdir / 'samples' / name, cfg.data.fps)
 
   show('real', held_out['video'])
   rows = [_row(cfg, 'real', held_out['video'], reference['video'], {}, facts)]

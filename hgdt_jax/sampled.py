@@ -12,7 +12,7 @@ from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.drawing import Guidance, Known
 from hgdt_jax.request import Request
-from hgdt_jax.sampling import clips
+from hgdt_jax.sampling import folders
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 
@@ -25,7 +25,7 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
       label, the given frames do not fit, or `out` holds other things than clips.
     FileNotFoundError: `workdir` holds no trained model, or `asked.condition` is not there.
   """
-  clips.refuse_foreign(out)
+  folders.refuse_foreign(out)
   workdirs.use_compile_cache(workdir)
   model = trained.Trained.load(workdir, asked.method)
   _check_request(model.cfg, asked)
@@ -53,7 +53,7 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
           yield clip
           progress.update()
 
-  clips.replace_clips(
+  folders.replace_clips(
     clips_from, out, cfg.data.fps, clip_format, asked=_identity(model, how, asked)
   )
   print(f'{asked.num} clips in {out}')

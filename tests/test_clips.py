@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from hgdt_jax.sampling import clips as clips_lib
+from hgdt_jax.sampling import folders
 
 
 def moving_discs(number, frames, height, width):
@@ -41,7 +42,7 @@ def psnr(a, b):
 @pytest.mark.parametrize('size', [(32, 32), (33, 31)])
 def test_mp4_keeps_every_pixel_even_of_noise_and_at_odd_sizes(tmp_path, size):
   noise = np.random.default_rng(0).integers(0, 256, (2, 5, *size, 3), dtype=np.uint8)
-  paths = clips_lib.write_clips(noise, tmp_path)
+  paths = folders.write_clips(noise, tmp_path)
   assert [path.name for path in paths] == ['clip_0000.mp4', 'clip_0001.mp4']
   for clip, path in zip(noise, paths):
     np.testing.assert_array_equal(read(path), clip)
@@ -82,7 +83,7 @@ def test_mp4_for_browsers_keeps_flat_colours(tmp_path):
 
 def test_gif_keeps_every_frame_even_of_a_frozen_clip(tmp_path):
   frozen = np.repeat(moving_discs(1, 1, 24, 24), 7, axis=1)
-  (path,) = clips_lib.write_clips(frozen, tmp_path, format='gif')
+  (path,) = folders.write_clips(frozen, tmp_path, format='gif')
   back = read(path)
   assert back.shape == (7, 24, 24, 3)
   assert psnr(back, frozen[0]) > 35
@@ -97,9 +98,9 @@ def test_gif_loops_for_ever(tmp_path):
 
 def test_png_is_a_folder_of_exact_frames_and_can_be_written_again(tmp_path):
   clips = moving_discs(2, 4, 20, 22)
-  clips_lib.write_clips(clips[:, :, ::-1], tmp_path, format='png')
-  folders = clips_lib.write_clips(clips[:, :3], tmp_path, format='png')
-  for clip, folder in zip(clips[:, :3], folders):
+  folders.write_clips(clips[:, :, ::-1], tmp_path, format='png')
+  written = folders.write_clips(clips[:, :3], tmp_path, format='png')
+  for clip, folder in zip(clips[:, :3], written):
     frames = sorted(folder.iterdir())
     assert [f.name for f in frames] == ['frame_0000.png', 'frame_0001.png', 'frame_0002.png']
     np.testing.assert_array_equal(np.stack([np.asarray(Image.open(f)) for f in frames]), clip)
@@ -108,7 +109,7 @@ def test_png_is_a_folder_of_exact_frames_and_can_be_written_again(tmp_path):
 
 def test_grey_clips_are_written_grey(tmp_path):
   grey = moving_discs(1, 3, 16, 16)[..., :1]
-  (path,) = clips_lib.write_clips(grey, tmp_path)
+  (path,) = folders.write_clips(grey, tmp_path)
   np.testing.assert_array_equal(read(path), np.repeat(grey[0], 3, axis=-1))
 
 
@@ -138,8 +139,8 @@ def test_grid_places_clips_row_by_row_and_plays():
 
 def test_write_samples_replaces_the_directory(tmp_path):
   clips = moving_discs(3, 4, 16, 16)
-  clips_lib.write_samples(clips, tmp_path / 'hybrid')
-  directory = clips_lib.write_samples(clips[:2], tmp_path / 'hybrid', fps=4)
+  folders.write_samples(clips, tmp_path / 'hybrid')
+  directory = folders.write_samples(clips[:2], tmp_path / 'hybrid', fps=4)
   names = sorted(str(p.relative_to(directory)) for p in directory.rglob('*') if p.is_file())
   assert names == [
     'clips/clip_0000.mp4', 'clips/clip_0001.mp4', 'grid.gif', 'grid.mp4', 'strip.png'
@@ -154,7 +155,7 @@ def test_write_samples_replaces_the_directory(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   clips = moving_discs(1, 3, 16, 16)
-  (path,) = clips_lib.write_clips(clips, tmp_path)
+  (path,) = folders.write_clips(clips, tmp_path)
   before = path.read_bytes()
 
   def fails(*args, **kwargs):
@@ -162,7 +163,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
   monkeypatch.setattr(clips_lib.av.VideoFrame, 'from_ndarray', fails, raising=False)
   with pytest.raises(OSError, match='disk full'):
-    clips_lib.write_clips(clips, tmp_path)
+    folders.write_clips(clips, tmp_path)
   assert path.read_bytes() == before
   assert [p.name for p in tmp_path.iterdir()] == ['clip_0000.mp4']
 
@@ -177,4 +178,4 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 )
 def test_errors_name_what_was_wrong(tmp_path, clips, format, message):
   with pytest.raises(ValueError, match=message):
-    clips_lib.write_clips(clips, tmp_path, format=format)
+    folders.write_clips(clips, tmp_path, format=format)

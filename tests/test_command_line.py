@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from hgdt_jax.sampling import clips
+from hgdt_jax.sampling import folders
 from input_pipeline import video_files
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -97,20 +98,26 @@ def _stopped(number, until, *arguments):
 def test_a_signal_ends_sampling_and_scoring_in_one_line_and_changes_nothing(
   finished, tmp_path, number, code
 ):
-  """0 is never said of what is not done; what an earlier call made is still there."""
+  """0 is never said of what is not done; what an earlier call made is still there.
+
+  What was drawn stands beside it, for the same command to go on with.
+  """
   out = tmp_path / 'out'
   video = np.zeros((4, 16, 16, 3), np.uint8)
-  clips.write_clips([video], out)
+  folders.write_clips([video], out)
   before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
   began = time.monotonic()
   later = lambda: time.monotonic() - began > 4
   sample = ('hgdt_jax.sample', f'--workdir={finished}', f'--out={out}', '--num=100000')
   done = _stopped(number, later, *sample, '--method=gan')
   _one_line(done, code, 'sample: stopped by', 'resume with the same command')
+  part = tmp_path / 'out.part'
+  assert not part.exists() or (part / 'asked.json').exists()
+  shutil.rmtree(part, ignore_errors=True)
   began = time.monotonic()
-  folders = (f'--real={finished}/samples/real/clips', f'--fake={finished}/samples/gan/clips')
+  sets = (f'--real={finished}/samples/real/clips', f'--fake={finished}/samples/gan/clips')
   scores = ('--frames=4', '--bootstrap=100000000', f'--out={tmp_path}/scores.json')
-  done = _stopped(number, later, 'hgdt_jax.evaluate', *folders, *scores, '--nocache')
+  done = _stopped(number, later, 'hgdt_jax.evaluate', *sets, *scores, '--nocache')
   _one_line(done, code, 'evaluate: stopped by')
   assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
 

@@ -24,7 +24,7 @@ from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.drawing import Guidance, Known
 from hgdt_jax.request import Request
-from hgdt_jax.sampling import clips
+from hgdt_jax.sampling import folders
 from hgdt_jax.stages import STAGES
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import Batches
@@ -434,7 +434,7 @@ def test_a_call_that_was_stopped_goes_on(finished, tmp_path, one_device, monkeyp
   def sample(out, num=11, seed=3):
     sampled.write(finished, tmp_path / out, Request('gan', num, seed=seed), clip_format)
 
-  write, suffix = clips._WRITERS[clip_format]
+  write, suffix = folders._WRITERS[clip_format]
   written, drawn, draw = [], [], trained.Trained.draw
 
   def stopped(clip, path, fps):
@@ -450,7 +450,7 @@ def test_a_call_that_was_stopped_goes_on(finished, tmp_path, one_device, monkeyp
   with one_device():
     sample('whole')
     with monkeypatch.context() as patch:
-      patch.setitem(clips._WRITERS, clip_format, (stopped, suffix))
+      patch.setitem(folders._WRITERS, clip_format, (stopped, suffix))
       with pytest.raises(KeyboardInterrupt):
         sample('out')
     assert not (tmp_path / 'out').exists()
@@ -472,7 +472,7 @@ def test_a_call_that_was_stopped_goes_on(finished, tmp_path, one_device, monkeyp
     # What another call has left is not mixed in.
     with monkeypatch.context() as patch:
       written.clear()
-      patch.setitem(clips._WRITERS, clip_format, (stopped, suffix))
+      patch.setitem(folders._WRITERS, clip_format, (stopped, suffix))
       with pytest.raises(KeyboardInterrupt):
         sample('out', seed=4)
     drawn.clear()

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     'jax flax hgdt_jax.denoisers hgdt_jax.fields hgdt_jax.models hgdt_jax.schema hgdt_jax.warp'
   ),
   'hgdt_jax.models': 'jax flax hgdt_jax.models hgdt_jax.warp',
-  'hgdt_jax.sampling': 'jax hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
+  'hgdt_jax.sampling': 'jax hgdt_jax.atomic hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
   'hgdt_jax.clip_decoder': 'input_pipeline',
   'hgdt_jax.clip_folders': 'input_pipeline hgdt_jax.clip_decoder hgdt_jax.metrics',
   'hgdt_jax.scoring': (

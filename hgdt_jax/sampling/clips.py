@@ -7,15 +7,9 @@ play that profile in its true colours; players that know 4:2:0 only do not, so w
 looked at (`grid.mp4`) is plain 4:2:0, which plays everywhere.
 """
 
-import contextlib
-import itertools
 import json
 import math
 import os
-import pathlib
-import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 import av
@@ -23,115 +17,13 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, PngImagePlugin
 
+from hgdt_jax.atomic import replaced
+
 STRIP_LAYOUT = 'hgdt_strip'  # PNG text: how to cut a film strip into clips again, as JSON
 _GUTTER = 2  # pixels between clips and frames
 _GUTTER_GREY = 255
 # Numbers of H.264 (and of ffmpeg): what is not tagged a player guesses, and Chromium guesses wrong.
-_ASKED = 'asked.json'  # beside clips of which some are still to come
-_OWN_NAME = re.compile(rf'clip_\d{{4,}}(\.mp4|\.gif)?|\.clip_.*|{re.escape(_ASKED)}')
 _RGB_MATRIX, _BT709, _SRGB_TRANSFER = 0, 1, 13
-
-
-def write_samples(clips: np.ndarray, directory: str | os.PathLike, fps: float = 8) -> pathlib.Path:
-  """Writes `clips/clip_0000.mp4` ..., `grid.mp4`, `grid.gif`, `strip.png`; returns the directory.
-
-  The clips have a folder to themselves, so that it can be scored or trained on as it is. The
-  directory is replaced as a whole: no clip of an earlier call is left between the new ones.
-  """
-  directory = pathlib.Path(directory)
-  with _replaced(directory) as part:
-    write_clips(clips, part / 'clips', fps)
-    playing = grid(clips)
-    write_mp4(playing, part / 'grid.mp4', fps, lossless=False)
-    write_gif(playing, part / 'grid.gif', fps)
-    write_film_strip(clips, part / 'strip.png')
-  return directory
-
-
-def write_clips(
-  clips: Iterable[np.ndarray],
-  directory: str | os.PathLike,
-  fps: float = 8,
-  format: str = 'mp4',
-  first: int = 0,
-) -> list[pathlib.Path]:
-  """Writes each clip `[T, H, W, C]` as `clip_0000` ... in the format mp4, gif or png, as it comes.
-
-  png is a folder of frames per clip. Each file or folder appears complete or not at all. Numbers
-  begin with `first`.
-
-  Raises:
-    ValueError: unknown format, or a clip that is not uint8 `[T, H, W, 1 or 3]`.
-  """
-  if format not in _WRITERS:
-    raise ValueError(f'format={format!r}: no such clip format; it is one of {", ".join(_WRITERS)}')
-  write, suffix = _WRITERS[format]
-  directory = pathlib.Path(directory)
-  directory.mkdir(parents=True, exist_ok=True)
-  paths = []
-  for index, clip in enumerate(clips, first):
-    path = directory / f'clip_{index:04d}{suffix}'
-    write(clip, path, fps)
-    paths.append(path)
-  return paths
-
-
-def replace_clips(
-  clips_from: Callable[[int], Iterable[np.ndarray]],
-  directory: str | os.PathLike,
-  fps: float = 8,
-  format: str = 'mp4',
-  *,
-  asked: str,
-) -> None:
-  """Writes clips as all that `directory` holds: once they stand, those of an earlier call go.
-
-  Until then they are in a folder beside it, of the same name and `.part`. What a call that was
-  stopped has left there is kept by one that asks for the same.
-
-  Args:
-    clips_from: gives the clips from that number on.
-    asked: what tells clips from those of another call.
-
-  Raises:
-    ValueError: as `write_clips`; and as `refuse_foreign`, of either folder.
-  """
-  refuse_foreign(directory)
-  directory = pathlib.Path(directory).resolve()
-  part = directory.with_name(f'{directory.name}.part')
-  refuse_foreign(part)
-  done = _kept(part, asked)
-  write_clips(clips_from(done), part, fps, format, done)
-  (part / _ASKED).unlink()
-  _put(part, directory)
-
-
-def _kept(part, asked):
-  """How many clips of the same call are there; the folder holds no others then."""
-  told = part / _ASKED
-  if part.is_dir() and not (told.exists() and told.read_text(encoding='utf-8') == asked):
-    shutil.rmtree(part)
-  part.mkdir(parents=True, exist_ok=True)
-  told.write_text(asked, encoding='utf-8')
-  numbers = {int(path.name[5:].split('.')[0]) for path in part.glob('clip_*')}
-  return next(number for number in itertools.count() if number not in numbers)
-
-
-def refuse_foreign(directory: str | os.PathLike) -> None:
-  """Refuses to replace a folder that holds anything but clips that `write_clips` wrote.
-
-  Raises:
-    ValueError: it does, or is a file.
-  """
-  directory = pathlib.Path(directory)
-  if directory.exists() and not directory.is_dir():
-    raise ValueError(f'{directory} is a file; name a folder for the clips')
-  names = [path.name for path in directory.iterdir()] if directory.is_dir() else ()
-  if other := next((name for name in names if not _OWN_NAME.fullmatch(name)), None):
-    raise ValueError(
-      f'{directory} is to be replaced as a whole, and holds {other}, which is no clip drawn here; '
-      'name another folder'
-    )
 
 
 def write_mp4(
@@ -145,7 +37,7 @@ def write_mp4(
   if not lossless:
     height, width = frames.shape[1:3]
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode='edge')
-  with _replaced(path) as part, av.open(str(part), 'w', format='mp4') as container:
+  with replaced(path) as part, av.open(str(part), 'w', format='mp4') as container:
     stream = container.add_stream('libx264rgb' if lossless else 'libx264', rate=_rate(fps))
     stream.height, stream.width = frames.shape[1:3]
     context = stream.codec_context
@@ -183,7 +75,7 @@ def write_gif(clip: np.ndarray, path: str | os.PathLike, fps: float = 8) -> None
   palette = np.full((256, 4), 255, np.uint8)  # alpha, red, green, blue
   colours = np.asarray(stacked.getpalette(), np.uint8).reshape(-1, 3)
   palette[: len(colours), 1:] = colours
-  with _replaced(path) as part, av.open(str(part), 'w', format='gif') as container:
+  with replaced(path) as part, av.open(str(part), 'w', format='gif') as container:
     stream = container.add_stream('gif', rate=_rate(fps))
     stream.height, stream.width, stream.pix_fmt = height, width, 'pal8'
     for pixels in indices:
@@ -195,7 +87,7 @@ def write_gif(clip: np.ndarray, path: str | os.PathLike, fps: float = 8) -> None
 def write_frames(clip: np.ndarray, path: str | os.PathLike, fps: float = 8) -> None:
   """Writes `[T, H, W, C]` as a folder of `frame_0000.png` ...; the rate is not kept."""
   del fps
-  with _replaced(path) as part:
+  with replaced(path) as part:
     part.mkdir()
     for index, pixels in enumerate(_rgb(clip)):
       Image.fromarray(pixels).save(part / f'frame_{index:04d}.png')
@@ -209,7 +101,7 @@ def write_film_strip(
   rows, columns = len(clips), min(columns_of_frames, clips.shape[1])
   layout = PngImagePlugin.PngInfo()
   layout.add_text(STRIP_LAYOUT, json.dumps({'rows': rows, 'columns': columns, 'gutter': _GUTTER}))
-  with _replaced(path) as part:
+  with replaced(path) as part:
     Image.fromarray(strip).save(part, format='PNG', pnginfo=layout, optimize=True)
 
 
@@ -236,9 +128,6 @@ def grid(clips: np.ndarray) -> np.ndarray:
   blank = np.full((rows * columns - len(clips), *clips.shape[1:]), _GUTTER_GREY, np.uint8)
   cells = np.concatenate([clips, blank]).reshape(rows, columns, *clips.shape[1:])
   return np.stack([_tile(cells[:, :, time]) for time in range(clips.shape[1])])
-
-
-_WRITERS = {'mp4': (write_mp4, '.mp4'), 'gif': (write_gif, '.gif'), 'png': (write_frames, '')}
 
 
 def _tile(cells: np.ndarray) -> np.ndarray:
@@ -280,39 +169,3 @@ def _rate(fps: float) -> Fraction:
   if not fps > 0:
     raise ValueError(f'fps={fps}: frames per second must be above zero')
   return Fraction(fps).limit_denominator(1001)
-
-
-@contextlib.contextmanager
-def _replaced(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Yields a temporary path beside `path`, which takes its place if nothing was raised."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(f'.{path.name}.part')
-  _remove(part)
-  try:
-    yield part
-    _put(part, path)
-  finally:
-    _remove(part)
-
-
-def _put(part: pathlib.Path, path: pathlib.Path) -> None:
-  """`part` in the place of `path`."""
-  old = path.with_name(f'.{path.name}.old')
-  _remove(old)
-  if path.is_dir():  # a folder cannot be renamed over one that is not empty
-    path.rename(old)
-  try:
-    part.replace(path)
-  except OSError:
-    if old.exists():
-      old.rename(path)
-    raise
-  _remove(old)
-
-
-def _remove(path: pathlib.Path) -> None:
-  if path.is_dir():
-    shutil.rmtree(path)
-  else:
-    path.unlink(missing_ok=True)

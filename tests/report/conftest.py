@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hgdt_jax import writer
-from hgdt_jax.sampling import clips
+from hgdt_jax.sampling import folders
 
 METHODS = ('real', 'gan', 'diffusion_frames', 'diffusion', 'hybrid')
 SCORES = {  # frechet, motion ratio, warping error, flickering
@@ -76,7 +76,7 @@ def samples(tmp_path_factory):
   """The samples/ of a workdir."""
   root = tmp_path_factory.mktemp('samples')
   for method in METHODS:
-    clips.write_samples(clips_of(method), root / method)
+    folders.write_samples(clips_of(method), root / method)
   return root
 
 

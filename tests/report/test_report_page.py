@@ -16,7 +16,7 @@ from PIL import Image
 from hgdt_jax import report
 from hgdt_jax.methods import METHODS
 from hgdt_jax.report import contents, page
-from hgdt_jax.sampling import clips
+from hgdt_jax.sampling import folders
 
 SECTIONS = (
   'Samples',
@@ -288,6 +288,6 @@ def test_the_report_needs_no_jax():
 
 def test_clips_shown_are_limited(workdir):
   many = np.zeros((page._CLIPS_SHOWN + 3, 2, 16, 16, 3), np.uint8)
-  clips.write_samples(many, workdir / 'samples' / 'gan')
+  folders.write_samples(many, workdir / 'samples' / 'gan')
   text = report.build(workdir).read_text(encoding='utf-8')
   assert text.count('<figure>') == page._CLIPS_SHOWN
