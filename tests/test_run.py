@@ -148,11 +148,11 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(model):
   assert (draw('hybrid') != draw('hybrid', steps=3)).any()
   assert draw('gan', frames=6).shape[1] == 6
   assert draw('hybrid', frames=6).shape[1] == 6  # in windows of the 4 trained on
-  many = {'sampler': 'dpmpp_2m', 'guidance': Guidance(2.0)}
+  many = {'sampler': 'dpmpp_2m', 'guidance': Guidance(100.0)}
   first = draw('hybrid', **many)
   compiled = model.drawing.walk._cache_size()
   # Another scale, none below or above some level, and the contrast of clips that are not guided.
-  for guidance in (Guidance(5.0), Guidance(2.0, (0.3, 1.0)), Guidance(2.0, rescale=0.9)):
+  for guidance in (Guidance(50.0), Guidance(100.0, (0.3, 1.0)), Guidance(100.0, rescale=1.0)):
     assert (first != draw('hybrid', **(many | {'guidance': guidance}))).any()
   assert model.drawing.walk._cache_size() == compiled
 
@@ -162,7 +162,7 @@ def test_a_threshold_keeps_a_walk_in_range(model, monkeypatch):
   watched = lambda weights, latent: ends.append(abs(latent).max()) or fetch(weights, latent)
   monkeypatch.setattr(model.drawing, 'fetch_decoded', watched)
   for threshold in ('', 'static', 'dynamic'):
-    model.draw('diffusion', LABELS, 0, steps=1, tau=0.5, threshold=threshold)
+    model.draw('diffusion', LABELS, 0, steps=2, tau=0.5, threshold=threshold)
   assert ends[0] > 1 >= max(ends[1:])
 
 

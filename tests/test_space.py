@@ -13,7 +13,7 @@ from hgdt_jax import autoencoders, config, run, trained
 from hgdt_jax.autoencoders.types import Family
 from hgdt_jax.drawing import Known
 from hgdt_jax.models import layers
-from hgdt_jax.stages import fewstep, joint
+from hgdt_jax.stages import STAGES, joint
 from hgdt_jax.state import TrainState
 
 T, SIZE = 4, 16
@@ -57,7 +57,7 @@ def given(smallest, pooled):
   given['bridge']['patch'] = 2
   given['draft']['critic'] |= dict(frame_patch=2, clip_patch=2)
   given['aligner']['latents'] = 'noised'
-  given['stages'] = ('gan', 'diffusion', 'aligner', 'joint')
+  given['stages'] = ('gan', 'diffusion', 'aligner')
   given['evaluation']['checks'] = 0
   return given
 
@@ -107,14 +107,14 @@ def test_the_denoiser_sees_latents_and_its_drafts_are_encoded(model, monkeypatch
   draw(model, 'hybrid', tau=1e-4)
   start = seen[0].start
   assert start.shape == (4, T, SIZE // 2, SIZE // 2, 3)
-  drafts = draw(model, 'draft').astype(np.float32) / 127.5 - 1
+  drafts = jnp.array(draw(model, 'draft')) / 127.5 - 1
   np.testing.assert_allclose(start, Pooled().encode(drafts), atol=0.02)
 
 
 def test_a_clip_at_almost_no_noise_comes_back_as_its_latent_shows_it(model):
   clips = np.random.default_rng(0).integers(0, 256, (4, T, SIZE, SIZE, 3), np.uint8)
   back = model.refine('diffusion', clips, np.zeros(4, int), 0, steps=1, tau=1e-4)
-  shown = Pooled().decode(Pooled().encode(clips.astype(np.float32)))
+  shown = Pooled().decode(Pooled().encode(jnp.array(clips, jnp.float32)))
   assert np.abs(back - np.asarray(shown)).max() < 4
   noisy = model.clips_at(clips, 0, 1e-4)  # at a third of the contrast
   np.testing.assert_allclose(noisy - 127.5, (shown - 127.5) / 3, atol=2)
@@ -145,17 +145,18 @@ def test_judges_of_joint_see_diffused_latents_decoded(model, monkeypatch):
   monkeypatch.setattr(joint.game, 'play', play)
   cfg = dataclasses.replace(model.cfg, joint=dataclasses.replace(model.cfg.joint, refiner_rows=0))
   batch = {'video': jnp.zeros((8, T, SIZE, SIZE, 3), jnp.uint8), 'label': jnp.zeros(8, jnp.int32)}
-  state = TrainState.create(**model.weights['joint'])
+  state = TrainState.create(**model.weights['gan'], **model.weights['aligner'])
   _, metrics = joint.make_step(cfg)(state, batch, jax.random.key(0))
   assert metrics['joint/shown'].std() > 0.1 and is_in_squares(metrics['joint/shown'])
 
 
-def test_fewstep_plays_in_it(model):
+@pytest.mark.parametrize('stage', ['joint', 'fewstep'])
+def test_later_stages_fit_in_it(model, stage):
   cfg = model.cfg
-  state = jax.eval_shape(lambda key: fewstep.init(cfg, key), jax.random.key(0))
+  state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
   batch = {'video': jnp.zeros((8, T, SIZE, SIZE, 3), jnp.uint8), 'label': jnp.zeros(8, jnp.int32)}
-  after, _ = jax.eval_shape(fewstep.make_step(cfg), state, batch, jax.random.key(0))
-  assert jax.tree.structure(after) == jax.tree.structure(state)
+  after, _ = jax.eval_shape(STAGES[stage].make_step(cfg), state, batch, jax.random.key(0))
+  assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
 
 
 @pytest.mark.parametrize(

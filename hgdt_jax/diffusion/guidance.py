@@ -22,7 +22,7 @@ def classifier_free(
   unconditional: Denoise,
   scale: Float[ArrayLike, ''],
   schedule: Schedule,
-  interval: tuple[float, float] = (0.0, 1.0),
+  interval: tuple[Float[ArrayLike, ''], Float[ArrayLike, '']] = (0.0, 1.0),
   rescale: Float[ArrayLike, ''] = 0.0,
 ) -> Denoise:
   """x0 = unconditional + scale (conditional - unconditional) (Ho & Salimans 2021); scale 1 is none.
