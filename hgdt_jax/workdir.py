@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 
 import jax
 
@@ -25,6 +26,16 @@ _MAY_CHANGE = {
   'config.guard',
   *('config.data.path', 'config.data.workers', 'config.data.fps'),
   *('config.hybrid.steps', 'config.hybrid.sampler', 'config.hybrid.spacing'),
+  'config.hybrid.threshold',
+}
+# So may these, which a guard advises to change; config.json says since which step. Rates not to or
+# from 0: a network that does not learn has no optimiser to go on with.
+_MAY_BE_TUNED = {
+  *(f'config.{stage}.learning_rate' for stage in STAGES),
+  *(f'config.{stage}.critic_learning_rate' for stage in ('joint', 'fewstep')),
+  *(f'config.{stage}.denoiser_learning_rate' for stage in ('aligner', 'joint')),
+  *(f'config.optimiser.{name}' for name in ('b1', 'b2', 'weight_decay', 'clip_norm')),
+  *(f'config.draft.{name}' for name in ('r1', 'r2', 'interpolation_penalty')),
 }
 
 
@@ -56,31 +67,47 @@ def _with_draft(given):
 def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
   """Writes config.json, or refuses a workdir that cannot be gone on with.
 
-  A tau that was chosen before, if it was, takes the place of 'auto'.
+  One without a checkpoint binds nobody: nothing in it was trained. A tau that was chosen before, if
+  it was, takes the place of 'auto'.
 
   Raises:
     ValueError: another configuration or an older version trained what is there, or a stage started
       from another step of a stage before it than there would be.
   """
   path = workdir / CONFIG_FILE
-  if path.exists():
-    _refuse_other_format(workdir)
-    before = read_config(workdir)
-    if cfg.hybrid.tau == config.AUTO:
-      cfg = with_tau(cfg, before.hybrid.tau)
-    _refuse_other(dataclasses.asdict(before), dataclasses.asdict(cfg), path)
-    refuse_stale(cfg, workdir)
-  write_config(cfg, workdir)
+  if not path.exists() or not _is_trained(workdir):
+    write_config(cfg, workdir)
+    return
+  _refuse_other_format(workdir)
+  before = read_config(workdir)
+  if cfg.hybrid.tau == config.AUTO:
+    cfg = with_tau(cfg, before.hybrid.tau)
+  old, new = dataclasses.asdict(before), dataclasses.asdict(cfg)
+  _refuse_other(old, new, path)
+  refuse_stale(cfg, workdir)
+  at = {stage: last for stage in before.stages if (last := last_step(workdir, stage))}
+  tuned = [
+    {'field': name, 'was': was, 'now': now, 'after_steps': at}
+    for name, was, now in _differences(old, new, 'config')
+    if name in _MAY_BE_TUNED
+  ]
+  write_config(cfg, workdir, [*_read(workdir).get('tuned', ()), *tuned])
 
 
-def write_config(cfg: config.Config, workdir: pathlib.Path) -> None:
+def write_config(cfg: config.Config, workdir: pathlib.Path, tuned: Sequence[dict] = ()) -> None:
+  """With what was tuned, and when, if anything was."""
   content = {
     'config': config.as_dict(cfg),
     'versions': versions(),
     'seed': cfg.seed,
     'format': FORMAT,
-  }
+  } | ({'tuned': tuned} if tuned else {})
   atomic.write_json(workdir / CONFIG_FILE, content)
+
+
+def _is_trained(workdir):
+  folder = workdir / 'checkpoints'
+  return folder.is_dir() and any(checkpoint.steps(workdir, f.name) for f in folder.iterdir())
 
 
 def with_tau(cfg: config.Config, tau) -> config.Config:
@@ -186,7 +213,8 @@ def _refuse_other(old, new, path):
   for name, was, now in _differences(old, new, 'config'):
     section, _, field = name.rpartition('.')
     is_length = field == 'steps' and section.removeprefix('config.') in STAGES
-    if not (is_length or {name, section} & _MAY_CHANGE):
+    is_tuned = name in _MAY_BE_TUNED and (bool(was) == bool(now) or section == 'config.draft')
+    if not (is_length or is_tuned or {name, section} & _MAY_CHANGE):
       raise ValueError(
         f'{name} is {now!r}, but {path} was trained with {was!r}; '
         'set it back to go on, or choose another --workdir'
@@ -194,8 +222,9 @@ def _refuse_other(old, new, path):
 
 
 def _differences(old, new, path):
-  for name in new:
-    if isinstance(new[name], dict):
-      yield from _differences(old[name], new[name], f'{path}.{name}')
-    elif json.dumps(old[name]) != json.dumps(new[name]):
-      yield f'{path}.{name}', old[name], new[name]
+  for name in old | new:  # another family has other fields
+    was, now = old.get(name), new.get(name)
+    if isinstance(was, dict) and isinstance(now, dict):
+      yield from _differences(was, now, f'{path}.{name}')
+    elif json.dumps(was) != json.dumps(now):
+      yield f'{path}.{name}', was, now

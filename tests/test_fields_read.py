@@ -48,7 +48,8 @@ def _noting(cls, fields, note, by):
 
   def read(self, name):
     frame = sys._getframe(1)
-    if name in fields and frame.f_code.co_name not in generated and by(frame.f_globals['__name__']):
+    module = frame.f_globals.get('__name__', '')  # what checks annotations is in none
+    if name in fields and frame.f_code.co_name not in generated and by(module):
       note(name)
     return before(self, name)
 

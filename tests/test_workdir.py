@@ -10,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from configs import base
+from configs import base, zoo
 from hgdt_jax import checkpoint, config, run, trained, workdir
 
 OLD = pathlib.Path(__file__).parent / 'workdirs' / 'format_1.tar.xz'
@@ -149,3 +149,52 @@ def test_what_trains_nothing_may_change(finished, tmp_path, smallest):
   given = _changed(smallest(), hybrid=dict(steps=2, sampler='heun', spacing='uniform_logsnr'))
   workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
   assert workdir.read_config(tmp_path / 'run').hybrid.sampler == 'heun'
+
+
+def test_rates_and_penalties_may_be_tuned_and_the_step_is_written_down(
+  finished, tmp_path, smallest
+):
+  """A guard advises to lower a rate and to go on with the same command."""
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  changes = dict(gan=dict(learning_rate=1e-5), draft=dict(r1=0.0), optimiser=dict(clip_norm=0.5))
+  given = _changed(smallest(), **changes)
+  was = smallest()['gan']['learning_rate']
+  for _ in range(2):  # what was written before stays
+    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+  found = workdir.read_config(tmp_path / 'run')
+  assert (found.gan.learning_rate, found.draft.r1, found.optimiser.clip_norm) == (1e-5, 0.0, 0.5)
+  tuned = json.loads((tmp_path / 'run' / 'config.json').read_text())['tuned']
+  assert len(tuned) == 3
+  (rate,) = [one for one in tuned if one['field'] == 'config.gan.learning_rate']
+  assert (rate['was'], rate['now'], rate['after_steps']['gan']) == (was, 1e-5, 2)
+
+
+@pytest.mark.parametrize(
+  'section, values',
+  [('aligner', dict(denoiser_learning_rate=0.1)), ('optimiser', dict(weight_decay=0.1))],
+)
+def test_what_had_no_optimiser_cannot_begin_to_learn(finished, tmp_path, smallest, section, values):
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  given = _changed(smallest(), **{section: values})
+  with pytest.raises(ValueError, match='was trained with 0'):
+    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+
+
+def test_another_family_is_refused_by_its_name(finished, tmp_path, smallest):
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  given = smallest() | {
+    'draft': zoo.get_config('vgan,small').to_dict()['draft'],
+    'stages': ('gan',),
+  }
+  given['data'] |= dict(frames=4, size=16)
+  given['aligner']['latents'] = 'none'
+  with pytest.raises(ValueError, match=r"config\.draft\.name is 'vgan', but .* with 'style'"):
+    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+
+
+def test_a_run_that_was_refused_before_its_first_checkpoint_binds_nobody(tmp_path, smallest):
+  (tmp_path / 'run' / 'checkpoints' / 'gan').mkdir(parents=True)  # begun, and nothing saved
+  workdir.open_to_train(config.build(config.Config, smallest()), tmp_path / 'run')
+  given = _changed(smallest(), data=dict(jitter=0.5), draft=dict(objective='hinge'))
+  workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+  assert workdir.read_config(tmp_path / 'run').data.jitter == 0.5

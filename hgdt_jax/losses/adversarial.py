@@ -71,7 +71,7 @@ def category(logits: Float[Array, 'b k'], label: Int[Array, ' b']) -> Float[Arra
 
 
 def mean_sign(
-  objective: Objective, real: Float[Array, '*s'], fake: Float[Array, '*s']
+  objective: Objective, real: Float[Array, '*s'], fake: Float[Array, '*f']
 ) -> Float[Array, '']:
   """Share of real logits above the neutral one less the share below, -1 to 1.
 
