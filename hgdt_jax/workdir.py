@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 
 from configs import base
-from hgdt_jax import atomic, checkpoint, config
+from hgdt_jax import atomic, checkpoint, config, writer
 from hgdt_jax.stages import STAGES
 
 CONFIG_FILE = 'config.json'
@@ -28,12 +28,10 @@ _MAY_CHANGE = {
   *('config.hybrid.steps', 'config.hybrid.sampler', 'config.hybrid.spacing'),
   'config.hybrid.threshold',
 }
-# So may these, which a guard advises to change; config.json says since which step. Rates not to or
-# from 0: a network that does not learn has no optimiser to go on with.
-_MAY_BE_TUNED = {
-  *(f'config.{stage}.learning_rate' for stage in STAGES),
-  *(f'config.{stage}.critic_learning_rate' for stage in ('joint', 'fewstep')),
-  *(f'config.{stage}.denoiser_learning_rate' for stage in ('aligner', 'joint')),
+# So may these, which a guard advises to change; config.json says since which step. Not to or from 0
+# what an optimiser is made of: its state would be another.
+_RATES = {'learning_rate', 'critic_learning_rate', 'denoiser_learning_rate'}  # of a stage
+_TUNED = {
   *(f'config.optimiser.{name}' for name in ('b1', 'b2', 'weight_decay', 'clip_norm')),
   *(f'config.draft.{name}' for name in ('r1', 'r2', 'interpolation_penalty')),
 }
@@ -67,8 +65,8 @@ def _with_draft(given):
 def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
   """Writes config.json, or refuses a workdir that cannot be gone on with.
 
-  One without a checkpoint binds nobody: nothing in it was trained. A tau that was chosen before, if
-  it was, takes the place of 'auto'.
+  One without a checkpoint binds nobody: nothing in it was trained, and what it logged goes. A tau
+  that was chosen before, if it was, takes the place of 'auto'.
 
   Raises:
     ValueError: another configuration or an older version trained what is there, or a stage started
@@ -76,6 +74,7 @@ def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
   """
   path = workdir / CONFIG_FILE
   if not path.exists() or not _is_trained(workdir):
+    (workdir / writer.METRICS_FILE).unlink(missing_ok=True)
     write_config(cfg, workdir)
     return
   _refuse_other_format(workdir)
@@ -89,7 +88,7 @@ def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
   tuned = [
     {'field': name, 'was': was, 'now': now, 'after_steps': at}
     for name, was, now in _differences(old, new, 'config')
-    if name in _MAY_BE_TUNED
+    if _is_tunable(name)
   ]
   write_config(cfg, workdir, [*_read(workdir).get('tuned', ()), *tuned])
 
@@ -106,8 +105,8 @@ def write_config(cfg: config.Config, workdir: pathlib.Path, tuned: Sequence[dict
 
 
 def _is_trained(workdir):
-  folder = workdir / 'checkpoints'
-  return folder.is_dir() and any(checkpoint.steps(workdir, f.name) for f in folder.iterdir())
+  """Whether a checkpoint was saved, damaged ones among them; what begins with a dot is half one."""
+  return any(not path.name.startswith('.') for path in workdir.glob('checkpoints/*/*'))
 
 
 def with_tau(cfg: config.Config, tau) -> config.Config:
@@ -213,12 +212,17 @@ def _refuse_other(old, new, path):
   for name, was, now in _differences(old, new, 'config'):
     section, _, field = name.rpartition('.')
     is_length = field == 'steps' and section.removeprefix('config.') in STAGES
-    is_tuned = name in _MAY_BE_TUNED and (bool(was) == bool(now) or section == 'config.draft')
+    is_tuned = _is_tunable(name) and (bool(was) == bool(now) or section == 'config.draft')
     if not (is_length or is_tuned or {name, section} & _MAY_CHANGE):
       raise ValueError(
         f'{name} is {now!r}, but {path} was trained with {was!r}; '
         'set it back to go on, or choose another --workdir'
       )
+
+
+def _is_tunable(name):
+  section, _, field = name.rpartition('.')
+  return name in _TUNED or (field in _RATES and section.removeprefix('config.') in STAGES)
 
 
 def _differences(old, new, path):

@@ -38,12 +38,18 @@ def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path, one_d
   whole, halves = tmp_path / 'whole', tmp_path / 'halves'
   with one_device():
     run.main(plugged, whole)
+    first = plugged | {
+      'stages': ('autoencoder',),
+      'autoencoder': plugged['autoencoder'] | {'steps': 1},
+    }
+    run.train_stages(first, halves)
     plugged['polish']['steps'] = 2
     run.train_stages(plugged, halves)
     plugged['polish']['steps'] = 4
     run.train_stages(plugged, halves)
-    states = [_state(workdir) for workdir in (whole, halves)]
-    jax.tree.map(np.testing.assert_array_equal, *states)
+    for stage in STAGES:
+      states = [_state(workdir, stage) for workdir in (whole, halves)]
+      jax.tree.map(np.testing.assert_array_equal, *states)
     model = trained.Trained.load(whole)
     draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=1, tau=0.5)
     assert (draw('polished') != draw('hybrid')).any()  # another denoiser
@@ -61,10 +67,16 @@ def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path, one_d
   assert 'Hybrid, polished' in page and 'standard deviation of the pixels of a clip' in page
 
 
-def _state(workdir):
+def _state(workdir, stage):
   cfg, mesh = workdirs.read_config(workdir), sharding.make_mesh(-1, 1)
-  with checkpoint.Checkpoints(workdir, 'polish') as checkpoints:
-    return checkpoints.restore(handed_on.abstract_state(cfg, 'polish', mesh))[0]
+  with checkpoint.Checkpoints(workdir, stage) as checkpoints:
+    return checkpoints.restore(handed_on.abstract_state(cfg, stage, mesh))[0]
+
+
+@pytest.mark.parametrize('name', ['painter', 'stack', 'squares'])
+def test_its_recipe_is_a_configuration(files, name):
+  given = importlib.import_module(f'with_{name}').get_config().to_dict()
+  assert config.build(config.Config, given).plugins == (name,)
 
 
 def test_a_loss_is_one_that_the_house_s_own_gan_may_play_by(files, tiny_dict):

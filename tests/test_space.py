@@ -11,8 +11,10 @@ import pytest
 
 from hgdt_jax import autoencoders, config, run, trained
 from hgdt_jax.autoencoders.types import Family
+from hgdt_jax.denoisers.unet3d import UNet3D
 from hgdt_jax.drawing import Known
 from hgdt_jax.models import layers
+from hgdt_jax.models.bridge import Bridge
 from hgdt_jax.stages import STAGES, joint
 from hgdt_jax.state import TrainState
 
@@ -150,13 +152,23 @@ def test_judges_of_joint_see_diffused_latents_decoded(model, monkeypatch):
   assert metrics['joint/shown'].std() > 0.1 and is_in_squares(metrics['joint/shown'])
 
 
-@pytest.mark.parametrize('stage', ['joint', 'fewstep'])
-def test_later_stages_fit_in_it(model, stage):
-  cfg = model.cfg
+@pytest.mark.parametrize('stage', STAGES)
+def test_in_every_stage_denoiser_and_bridge_see_latents(model, stage, monkeypatch):
+  seen, cfg = set(), model.cfg
+  for network in (UNet3D, Bridge):
+
+    def watched(self, x, *args, called=network.__call__):
+      seen.add((type(self), x.shape[2:]))
+      return called(self, x, *args)
+
+    monkeypatch.setattr(network, '__call__', watched)
   state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
   batch = {'video': jnp.zeros((8, T, SIZE, SIZE, 3), jnp.uint8), 'label': jnp.zeros(8, jnp.int32)}
   after, _ = jax.eval_shape(STAGES[stage].make_step(cfg), state, batch, jax.random.key(0))
   assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+  latent = (SIZE // 2, SIZE // 2, 3)
+  assert seen <= {(UNet3D, latent), (Bridge, latent)}
+  assert bool(seen) == (stage != 'gan')
 
 
 @pytest.mark.parametrize(

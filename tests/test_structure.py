@@ -76,7 +76,8 @@ MAY_IMPORT = {
     'hgdt_jax.schema hgdt_jax.sharding hgdt_jax.space hgdt_jax.state'
   ),
   'hgdt_jax.workdir': (
-    'jax configs hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.stages'
+    'jax configs hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.stages '
+    'hgdt_jax.writer'
   ),
   'hgdt_jax.clip_sources': 'input_pipeline hgdt_jax.config hgdt_jax.processes',
   'hgdt_jax.lending': 'hgdt_jax.config hgdt_jax.methods hgdt_jax.stages hgdt_jax.workdir',

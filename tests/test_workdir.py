@@ -7,11 +7,13 @@ import pathlib
 import shutil
 import tarfile
 
+import jax
 import numpy as np
 import pytest
 
 from configs import base, zoo
 from hgdt_jax import checkpoint, config, run, trained, workdir
+from hgdt_jax.stages import STAGES
 
 OLD = pathlib.Path(__file__).parent / 'workdirs' / 'format_1.tar.xz'
 
@@ -193,8 +195,41 @@ def test_another_family_is_refused_by_its_name(finished, tmp_path, smallest):
 
 
 def test_a_run_that_was_refused_before_its_first_checkpoint_binds_nobody(tmp_path, smallest):
-  (tmp_path / 'run' / 'checkpoints' / 'gan').mkdir(parents=True)  # begun, and nothing saved
+  (tmp_path / 'run' / 'checkpoints' / 'gan' / '.part-2').mkdir(parents=True)  # nothing saved
+  (tmp_path / 'run' / 'metrics.jsonl').write_text('{"stage": "gan", "step": 9}\n')  # but logged
   workdir.open_to_train(config.build(config.Config, smallest()), tmp_path / 'run')
   given = _changed(smallest(), data=dict(jitter=0.5), draft=dict(objective='hinge'))
   workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
   assert workdir.read_config(tmp_path / 'run').data.jitter == 0.5
+  assert not (tmp_path / 'run' / 'metrics.jsonl').exists()  # another run's curves
+
+
+def test_what_was_trained_binds_though_all_of_it_is_damaged(tmp_path, smallest):
+  (tmp_path / 'run' / 'checkpoints' / 'gan' / 'damaged-2').mkdir(parents=True)
+  workdir.open_to_train(config.build(config.Config, smallest()), tmp_path / 'run')
+  given = _changed(smallest(), data=dict(jitter=0.5))
+  with pytest.raises(ValueError, match='was trained with'):
+    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+
+
+def _states(given, stage):
+  cfg = config.build(config.Config, given)
+  return jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_what_may_be_tuned_changes_nothing_that_a_checkpoint_holds(smallest, stage):
+  """Else the tuned run could not be restored; from or to 0 it would, which is refused."""
+  plain, tuned = smallest(), smallest()
+  found = list(workdir._differences(tuned, tuned | {s: {} for s in tuned}, 'config'))
+  names = [name.split('.')[1:] for name, *_ in found if workdir._is_tunable(name)]
+  assert ['joint', 'critic_learning_rate'] in names and len(names) >= 10
+  for section, field in names:
+    tuned[section] |= {field: 0.9 * tuned[section][field]}
+  assert jax.tree.structure(_states(tuned, stage)) == jax.tree.structure(_states(plain, stage))
+
+
+def test_an_optimiser_that_rests_or_decays_weights_has_another_state(smallest):
+  plain = jax.tree.structure(_states(smallest(), 'diffusion'))
+  decays = _changed(smallest(), optimiser=dict(weight_decay=0.1))
+  assert jax.tree.structure(_states(decays, 'diffusion')) != plain
