@@ -15,7 +15,6 @@ from hgdt_jax import (
   handed_on,
   results,
   run,
-  sampled,
   sharding,
   trained,
   writer,
@@ -23,8 +22,6 @@ from hgdt_jax import (
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.drawing import Guidance, Known
-from hgdt_jax.request import Request
-from hgdt_jax.sampling import folders
 from hgdt_jax.stages import STAGES
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import Batches
@@ -429,57 +426,6 @@ def test_samples_are_sharded_like_training(finished, tmp_path, monkeypatch):
   assert dict(trained.Trained.load(run_of, 'gan').mesh.shape) == {'data': 2, 'fsdp': 4}
 
 
-@pytest.mark.parametrize('clip_format', ['mp4', 'png'])
-def test_a_call_that_was_stopped_goes_on(finished, tmp_path, one_device, monkeypatch, clip_format):
-  def sample(out, num=11, seed=3):
-    sampled.write(finished, tmp_path / out, Request('gan', num, seed=seed), clip_format)
-
-  write, suffix = folders._WRITERS[clip_format]
-  written, drawn, draw = [], [], trained.Trained.draw
-
-  def stopped(clip, path, fps):
-    if len(written) == 10:
-      raise KeyboardInterrupt
-    write(clip, path, fps)
-    written.append(path.name)
-
-  def watched(self, *args, first, **options):
-    drawn.append(first)
-    return draw(self, *args, first=first, **options)
-
-  with one_device():
-    sample('whole')
-    with monkeypatch.context() as patch:
-      patch.setitem(folders._WRITERS, clip_format, (stopped, suffix))
-      with pytest.raises(KeyboardInterrupt):
-        sample('out')
-    assert not (tmp_path / 'out').exists()
-    kept = tmp_path / 'out.part' / f'clip_0009{suffix}'
-    before = kept.stat().st_mtime_ns
-    monkeypatch.setattr(trained.Trained, 'draw', watched)
-    sample('out')
-    assert drawn == [10] and not (tmp_path / 'out.part').exists()
-    assert (tmp_path / 'out' / kept.name).stat().st_mtime_ns == before
-    contents = [
-      {
-        p.relative_to(tmp_path / out): p.read_bytes()
-        for p in (tmp_path / out).rglob('*.*')
-        if p.is_file()
-      }
-      for out in ('whole', 'out')
-    ]
-    assert contents[0] == contents[1]
-    # What another call has left is not mixed in.
-    with monkeypatch.context() as patch:
-      written.clear()
-      patch.setitem(folders._WRITERS, clip_format, (stopped, suffix))
-      with pytest.raises(KeyboardInterrupt):
-        sample('out', seed=4)
-    drawn.clear()
-    sample('out')
-    assert drawn == [0, 8]
-
-
 def test_a_tau_of_0_is_the_draft(model):
   draw = lambda method, tau: model.draw(method, LABELS, 0, steps=2, tau=tau)
   np.testing.assert_array_equal(draw('hybrid', 0.0), draw('draft', 0.5))
@@ -489,21 +435,3 @@ def test_a_tau_of_0_is_the_draft(model):
 def test_a_clip_may_be_one_frame(model, method):
   clips = model.draw(method, LABELS, 0, steps=2, tau=0.5, frames=1)
   assert clips.shape[:2] == (len(LABELS), 1) and clips.std() > 0
-
-
-def test_samples_replace_those_of_an_earlier_call_and_nothing_else(finished, tmp_path, one_device):
-  def sample(num, clip_format='mp4'):
-    sampled.write(finished, tmp_path / 'out', Request('gan', num), clip_format)
-
-  with one_device():
-    sample(num=5)
-    sample(num=2)
-    assert sorted(p.name for p in tmp_path.rglob('*')) == ['clip_0000.mp4', 'clip_0001.mp4', 'out']
-    sample(num=2, clip_format='png')
-    assert {p.suffix for p in (tmp_path / 'out').iterdir()} == {''}
-    (tmp_path / 'out' / 'thesis.tex').write_text('')
-    with pytest.raises(
-      ValueError, match=r'out is to be replaced as a whole, and holds thesis\.tex'
-    ):
-      sample(num=2)
-  assert (tmp_path / 'out' / 'thesis.tex').exists()
