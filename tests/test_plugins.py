@@ -13,6 +13,7 @@ import pytest
 import input_pipeline
 from hgdt_jax import checkpoint, config, handed_on, run, sampled, sharding, trained
 from hgdt_jax import workdir as workdirs
+from hgdt_jax.losses import adversarial
 from hgdt_jax.request import Request
 
 PLUGINS = ('painter', 'stack', 'squares', 'contrast', 'bars', 'half_ddim', 'polish', 'pearson')
@@ -79,10 +80,25 @@ def test_its_recipe_is_a_configuration(files, name):
   assert config.build(config.Config, given).plugins == (name,)
 
 
-def test_a_loss_is_one_that_the_house_s_own_gan_may_play_by(files, tiny_dict):
-  tiny_dict |= {'plugins': ('pearson',)}
+def test_a_loss_is_one_that_the_house_s_own_gan_plays_by(files, tiny_dict, tmp_path, one_device):
+  tiny_dict |= {'plugins': ('pearson',), 'stages': ('gan',)}
   tiny_dict['draft']['objective'] = 'pearson'
-  assert config.build(config.Config, tiny_dict).draft.objective == 'pearson'
+  tiny_dict['evaluation']['checks'] = 0
+  importlib.import_module('pearson')
+  asked, plain = [], adversarial.OBJECTIVES['pearson']
+
+  def watched(real, fake):
+    asked.append(real.shape)
+    return plain.critic(real, fake)
+
+  adversarial.OBJECTIVES['pearson'] = plain._replace(critic=watched)
+  with one_device():
+    run.train_stages(tiny_dict, tmp_path / 'run')
+  logged = [
+    json.loads(line) for line in (tmp_path / 'run' / 'metrics.jsonl').read_text().split('\n')[:2]
+  ]
+  assert asked and [row['step'] for row in logged] == [1, 2]
+  assert all(np.isfinite(row['gan/d_loss']) and row['gan/g_grad_norm'] > 0 for row in logged)
 
 
 def test_a_stage_without_its_section_is_named(plugged):
