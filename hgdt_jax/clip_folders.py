@@ -1,7 +1,7 @@
 """Two folders of clips as sets to score: what of them can be used, and why the rest cannot."""
 
-import concurrent.futures
 import hashlib
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 import av
 import numpy as np
 
-from hgdt_jax.clip_decoder import READERS, Cut, Decoder, File
+from hgdt_jax.clip_decoder import Cut, Decoder, File
 from hgdt_jax.metrics import clip_sets
-from input_pipeline import folder, video_files
+from input_pipeline import census, layout, probes, video_files
+from input_pipeline.discovery import Entry
+from input_pipeline.files import check_folder
 
 
 class FolderClips:
@@ -77,12 +79,14 @@ class Folders:
   """
 
   def __init__(self, real: pathlib.Path, fake: pathlib.Path, cut: Cut, batch: int, **facts):
-    listed = [_look_at(root) for root in (real, fake)]
-    self._paths = [entry.path for files in listed for entry, _ in files]
+    self._layouts = [_layout(root) for root in (real, fake)]
+    listed = [_look_at(layout) for layout in self._layouts]
+    self._cut, self._listed = cut, listed
+    self._paths = [entry.path for one in listed for entry, _ in one]
     self._left_out: dict[pathlib.Path, str] = {}
-    kept = [_usable(files, cut, self._left_out) for files in listed]
-    for root, files in zip((real, fake), kept):
-      _check_any(root, files, self._left_out)
+    kept = [_usable(one, cut, self._left_out) for one in listed]
+    for found, usable in zip(self._layouts, kept):
+      _check_any(found, usable, self._left_out)
     decode = lambda files: Decoder(files, cut, batch, self._left_out)
     self.real, self.fake = (
       FolderClips(decode([(file,) for file in files if file]), facts | {'data': root.name})
@@ -94,25 +98,36 @@ class Folders:
       self.pairs = FolderPairs(*(FolderClips(both, facts, side) for side in (0, 1)))
 
   @property
+  def censuses(self) -> tuple[census.Census, census.Census]:
+    """What the two folders were taken for; every clip in them is scored, whatever its split."""
+    real, fake = (self._census(*one) for one in zip(self._layouts, self._listed))
+    return real, fake
+
+  def _census(self, layout, listed):
+    infos, parts = dict(listed), {}
+    for name, entries in layout.by_name.items():
+      used = [(entry, infos[entry]) for entry in entries if entry.path not in self._left_out]
+      clips = sum(len(self._cut.starts(info.frames)) for _, info in used)
+      left_out = [(e.name, self._left_out[e.path]) for e in entries if e.path in self._left_out]
+      parts[name] = census.Part(clips, tuple(used), tuple(left_out))
+    rule = layout.split_rule or 'no folder is named after a split'
+    return census.Census(layout, parts, f'{rule}; all are scored')
+
+  @property
   def left_out(self) -> list[tuple[pathlib.Path, str]]:
     """Files that are not used, and why; a walk adds those that it finds to be damaged."""
     return [(path, self._left_out[path]) for path in self._paths if path in self._left_out]
 
 
-def _look_at(root) -> list[tuple[folder.files.Entry, video_files.Info | str]]:
-  """Every clip under `root` in sorted order, with what is known of it or why it is bad."""
-  if not root.is_dir():
-    raise FileNotFoundError(f'{root}: {"not a folder" if root.exists() else "no such folder"}')
-  entries = folder.list_clips(root)
-  with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
-    return list(zip(entries, pool.map(_probe, entries)))
+def _layout(root):
+  return layout.of(check_folder(root, or_zip=True))
 
 
-def _probe(entry):
-  try:
-    return video_files.probe(entry.path)
-  except video_files.BadClip as error:
-    return str(error)
+def _look_at(found) -> list[tuple[Entry, video_files.Info | str]]:
+  """Every clip of a layout in sorted order, with what is known of it or why it is bad."""
+  entries = sorted(itertools.chain(*found.by_name.values()), key=lambda entry: entry.name)
+  looks = probes.look_at(entries)
+  return [(e, str(i) if isinstance(i, video_files.BadClip) else i) for e, i in zip(entries, looks)]
 
 
 def _usable(listed, cut, left_out) -> list[File | None]:
@@ -128,14 +143,13 @@ def _usable(listed, cut, left_out) -> list[File | None]:
   return files
 
 
-def _check_any(root, files, left_out):
-  if any(files):
+def _check_any(found, usable, left_out):
+  layout.check_any(found)
+  if any(usable):
     return
-  if not files:
-    endings = ' '.join(video_files.VIDEOS + video_files.ARRAYS)
-    raise ValueError(f'{root}: no clips in it; it may hold {endings} and folders of images')
+  root = found.root
   path, reason = next((p, r) for p, r in left_out.items() if p.is_relative_to(root))
-  raise ValueError(f'{root}: none of its {len(files)} clips can be used; {path.name}: {reason}')
+  raise ValueError(f'{root}: none of its {len(usable)} clips can be used; {path.name}: {reason}')
 
 
 def _facts(infos, cut):
@@ -154,9 +168,8 @@ def _facts(infos, cut):
 def _digest(path) -> str:
   """Hash of the names and bytes of the files that a clip is made of."""
   digest = hashlib.sha256()
-  parts = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-  for part in parts:
-    digest.update(f'{part.name} '.encode('utf-8', 'surrogateescape'))
-    with part.open('rb') as file:
+  for name, opened in video_files.parts(path):
+    digest.update(f'{name} '.encode('utf-8', 'surrogateescape'))
+    with opened as file:
       digest.update(hashlib.file_digest(file, 'sha256').digest())
   return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import input_pipeline
 from hgdt_jax import config, processes
@@ -20,6 +21,7 @@ def of(cfg: config.Config, split: str, workdir: pathlib.Path):
     'rejected_csv': str(workdir / 'rejected.csv') if processes.is_first() else '',
     'test_share': data.test_share,
     'labels': data.labels,
+    'npy_order': data.npy_order,
   }
   takes = input_pipeline.SOURCES[data.source].options
   return input_pipeline.make_source(
@@ -42,6 +44,8 @@ def with_classes(cfg: config.Config, source) -> config.Config:
   """The configuration with the number of classes that the source has."""
   found = len(source.classes) if len(source.classes) > 1 else 0
   asked = cfg.data.classes
+  if asked == -1 and getattr(source, 'are_ids', False):
+    found = 0  # a class a clip teaches nothing, unless it is asked for by number
   if asked > 0 and asked < found:
     raise ValueError(
       f'config.data.classes={asked}: the source has {found}: {", ".join(source.classes)}; '
@@ -49,6 +53,14 @@ def with_classes(cfg: config.Config, source) -> config.Config:
     )
   classes = found if asked == -1 else asked
   return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
+
+
+def census(sources) -> dict[str, Any]:
+  """What the clips were taken for, for config.json, told on the terminal; `sources` by split."""
+  told = input_pipeline.census_of(sources.values())
+  if told and processes.is_first():
+    print(told, flush=True)
+  return told.record if told else getattr(sources['train'], 'prepared_from', {})
 
 
 def say_rejected(sources, workdir):

@@ -21,6 +21,7 @@ from hgdt_jax.stages import STAGES, aligner, denoising, diffusion, fewstep, gan,
 from hgdt_jax.stages.types import JUDGES
 from input_pipeline import SOURCES
 from input_pipeline.sampling import SHORT
+from input_pipeline.stacks import ORDERS
 
 # No `from __future__ import annotations` here: it would turn the field types into strings.
 
@@ -43,6 +44,7 @@ class Data:
   windows: Annotated[int, Between(0, 10**6)]
   short: Annotated[str, OneOf(SHORT)]
   labels: str
+  npy_order: Annotated[str, OneOf(ORDERS)]
   max_bad: fields.Share
   test_share: fields.PartialShare
   flip: bool

@@ -3,6 +3,7 @@
 python -m hgdt_jax.evaluate --real=DIR --fake=DIR --metrics=fvd,fid --weights=DIR --out=results.json
 """
 
+import functools
 import pathlib
 import sys
 
@@ -46,19 +47,20 @@ def main():
   from hgdt_jax.clip_decoder import Cut
   from hgdt_jax.metrics import protocol, score
 
-  out, fake = pathlib.Path(_OUT.value), pathlib.Path(_FAKE.value)
+  out, fake = pathlib.Path(_OUT.value).expanduser(), pathlib.Path(_FAKE.value).expanduser()
   result = scoring.score_folders(
-    pathlib.Path(_REAL.value),
+    pathlib.Path(_REAL.value).expanduser(),
     fake,
     _METRICS.value,
     Cut(_FRAMES.value, _STRIDE.value, _WINDOW_STRIDE.value, _SIZE.value, _MAX_CLIPS.value),
-    pathlib.Path(_WEIGHTS.value) if _WEIGHTS.value else None,
+    pathlib.Path(_WEIGHTS.value).expanduser() if _WEIGHTS.value else None,
     score.Uncertainty(_BOOTSTRAP.value, _CURVE.value, _INFINITY.value, _SEED.value),
     out.parent / _CACHE_FOLDER if _CACHE.value else None,
     _BATCH.value,
+    say=functools.partial(print, flush=True),
     **({'split': _SPLIT.value} if _SPLIT.value else {}),
   )
-  scoring.write_results(out, [protocol.results_row(fake.name, result.scores)])
+  scoring.write_results(out, [protocol.results_row(fake.name, result.scores)], result.clips)
   for path, reason in result.dropped:
     print(f'left out {path}: {reason}', file=sys.stderr)
   print(scoring.table(result.scores))

@@ -66,7 +66,6 @@ def _opened(given, workdir):
   """The configuration and the devices, checked; nobody else trains in `workdir` meanwhile."""
   cfg = config.build(config.Config, given)
   mesh = _check_devices(cfg)
-  _check_metrics(cfg)
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: stack.enter_context(lock.held(workdir)))
     yield cfg, mesh
@@ -75,14 +74,16 @@ def _opened(given, workdir):
 def _train(cfg, mesh, workdir):
   """All stages; returns the model and the sources of clips by split."""
   sources = {split: clip_sources.of(cfg, split, workdir) for split in ('train', 'test')}
+  census = clip_sources.census(sources)
   if len(sources['test']) < config.LEAST_SCORED:
     raise ValueError(
       f'{len(sources["test"])} clips are held out, and {config.LEAST_SCORED} are needed to score; '
       'raise config.data.test_share or add clips'
     )
   cfg = clip_sources.with_classes(cfg, sources['train'])
+  _check_metrics(cfg)
   warm_start.check(cfg, mesh, workdir)
-  processes.from_first(lambda: workdirs.open_to_train(cfg, workdir))
+  processes.from_first(lambda: workdirs.open_to_train(cfg, workdir, census))
   cfg = workdirs.read_config(workdir)
   workdirs.use_compile_cache(workdir)
   clip_sources.say_rejected(sources, workdir)

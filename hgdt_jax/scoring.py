@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import av
@@ -20,10 +20,11 @@ from hgdt_jax.metrics import score, statistics_cache
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """Scores by name, and the files left out as (path, reason)."""
+  """Scores by name, the files left out as (path, reason), and what the folders were taken for."""
 
   scores: dict[str, score.Score]
   dropped: list[tuple[pathlib.Path, str]]
+  clips: dict[str, Any]
 
 
 def score_folders(
@@ -35,15 +36,20 @@ def score_folders(
   uncertainty: score.Uncertainty = score.VALUES_ONLY,
   cache: pathlib.Path | None = None,
   batch: int = 16,
+  say: Callable[[str], None] = lambda text: None,
   **facts,
 ) -> Result:
   """Scores every clip under `fake` against those under `real` by the metrics `names`.
+
+  Before the first of them is measured, `say` is told what the folders were taken for.
 
   Raises:
     FileNotFoundError: a folder, or the weights of a network, is missing.
     ValueError: no usable clips, or as `metrics.score.score_sets`.
   """
   folders = Folders(real, fake, cut, batch, **facts)
+  for census in folders.censuses:
+    say(str(census))
   scores = score.score_sets(
     folders.real,
     folders.fake,
@@ -54,13 +60,23 @@ def score_folders(
     cache=statistics_cache.Folder(cache) if cache else None,
     progress=_bar,
   )
-  return Result(scores, folders.left_out)
+  clips = {name: one.record for name, one in zip(('real', 'fake'), folders.censuses)}
+  return Result(scores, folders.left_out, clips)
 
 
-def write_results(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> None:
-  """Writes results.json whole or not at all; `rows` are from `protocol.results_row`."""
+def write_results(
+  path: pathlib.Path, rows: Sequence[dict[str, Any]], clips: dict[str, Any] | None = None
+) -> None:
+  """Writes results.json whole or not at all.
+
+  Args:
+    path: of the file.
+    rows: from `protocol.results_row`.
+    clips: what the folders of clips were taken for, if they are to be told.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
-  atomic.write_json(path, {'results': list(rows), 'environment': environment()})
+  told = {'clips': clips} if clips else {}
+  atomic.write_json(path, {'results': list(rows)} | told | {'environment': environment()})
 
 
 def environment() -> dict[str, Any]:

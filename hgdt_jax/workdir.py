@@ -5,7 +5,8 @@ import importlib.metadata
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -62,8 +63,12 @@ def _with_draft(given):
   return given | {'gan': gan, 'draft': draft}
 
 
-def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
+def open_to_train(
+  cfg: config.Config, workdir: pathlib.Path, census: Mapping[str, Any] | None = None
+) -> None:
   """Writes config.json, or refuses a workdir that cannot be gone on with.
+
+  `census` is what the clips were taken for, to be written in it.
 
   One without a checkpoint binds nobody: nothing in it was trained, and what it logged goes. A tau
   that was chosen before, if it was, takes the place of 'auto'.
@@ -75,7 +80,7 @@ def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
   path = workdir / CONFIG_FILE
   if not path.exists() or not _is_trained(workdir):
     (workdir / writer.METRICS_FILE).unlink(missing_ok=True)
-    write_config(cfg, workdir)
+    write_config(cfg, workdir, census=census or {})
     return
   _refuse_other_format(workdir)
   before = read_config(workdir)
@@ -90,17 +95,26 @@ def open_to_train(cfg: config.Config, workdir: pathlib.Path) -> None:
     for name, was, now in _differences(old, new, 'config')
     if _is_tunable(name)
   ]
-  write_config(cfg, workdir, [*_read(workdir).get('tuned', ()), *tuned])
+  write_config(cfg, workdir, [*_read(workdir).get('tuned', ()), *tuned], census)
 
 
-def write_config(cfg: config.Config, workdir: pathlib.Path, tuned: Sequence[dict] = ()) -> None:
-  """With what was tuned, and when, if anything was."""
+def write_config(
+  cfg: config.Config,
+  workdir: pathlib.Path,
+  tuned: Sequence[dict] = (),
+  census: Mapping[str, Any] | None = None,
+) -> None:
+  """With what was tuned, and when, if anything was; and the census, or the one that is there."""
+  if census is None and (workdir / CONFIG_FILE).exists():
+    census = _read(workdir).get('census')
   content = {
     'config': config.as_dict(cfg),
     'versions': versions(),
     'seed': cfg.seed,
     'format': FORMAT,
-  } | ({'tuned': tuned} if tuned else {})
+  }
+  content |= {'tuned': tuned} if tuned else {}
+  content |= {'census': census} if census else {}
   atomic.write_json(workdir / CONFIG_FILE, content)
 
 

@@ -49,6 +49,9 @@ class ArrayRecords:
     if not 1 <= frames <= self._shape[0]:
       raise ValueError(f'{root}: prepared with {self._shape[0]} frames, {frames} asked for')
     self.classes = tuple(about['classes'])
+    # What the folder was taken for that it was prepared from, if it was one.
+    self.prepared_from = about.get('census', {})
+    self.are_ids = bool(self.prepared_from.get('classes_are_ids'))
     self.fingerprint = f'{about["fingerprint"]} frames={frames} split={split}'
     # Sets prepared by earlier versions do not say.
     self.timing = about['splits'][split].get('timing', {'stride': None, 'fps': None})
@@ -102,6 +105,7 @@ def read_about(path: pathlib.Path) -> dict:
   version = about.get('version') if isinstance(about, dict) else None
   if version != VERSION:
     raise ValueError(f'{path.parent}: prepared as version {version}, want {VERSION}; do it again')
+  about.setdefault('census', {})  # sets prepared by earlier versions have none
   for key, (is_right, wanted) in _ABOUT.items():
     if key not in about or not is_right(about[key]):
       said = repr(about[key])[:60] if key in about else 'missing'
@@ -144,6 +148,7 @@ _ABOUT = {
   'classes': (_is_classes, 'a list of names, each once'),
   'splits': (_is_splits, '{split: {"shards": [NAME.array_record in this folder], "clips": N}}'),
   'fingerprint': (lambda text: isinstance(text, str), 'a text'),
+  'census': (lambda facts: isinstance(facts, dict), 'a section'),
 }
 
 

@@ -72,15 +72,7 @@ def _open(path):
 
 def _header(file):
   """Reads and checks shape, whether columns come first, and type: all before any memory."""
-  version = np.lib.format.read_magic(file)
-  read = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-  }.get(version)
-  if read is None:
-    raise BadClip(f'npy format {version[0]}.{version[1]}, want 1.0 or 2.0')
-  with _ONE_PARSER:
-    shape, columns_first, dtype = read(file)
+  shape, columns_first, dtype = read_header(file)
   channels = shape[3] if len(shape) == 4 else 1
   if len(shape) not in (3, 4) or channels not in (1, 3, 4) or shape[0] < 1:
     raise BadClip(f'array of shape {shape}, want [T, H, W, C] with C of 1, 3 or 4')
@@ -92,3 +84,16 @@ def _header(file):
   if total > clip.MAX_BYTES:
     raise BadClip(f'array of {total} bytes, more than {clip.MAX_BYTES}')
   return shape, columns_first, dtype
+
+
+def read_header(file):
+  """(shape, whether columns come first, type) that an npy file says, whatever they are."""
+  version = np.lib.format.read_magic(file)
+  read = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+  }.get(version)
+  if read is None:
+    raise BadClip(f'npy format {version[0]}.{version[1]}, want 1.0 or 2.0')
+  with _ONE_PARSER:
+    return read(file)

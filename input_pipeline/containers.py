@@ -6,12 +6,10 @@ import itertools
 import av
 import numpy as np
 
-from input_pipeline import clip, mp4, resize
+from input_pipeline import clip, demuxers, resize
 from input_pipeline.clip import BadClip, Info
 
 _COVER = av.stream.Disposition.attached_pic  # the picture of a song is no clip
-# what a file of these names may be: a playlist in disguise would open other files and addresses
-_DEMUXERS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif'
 _SEEK = 8  # frames: to decode so few costs no more than to seek
 
 
@@ -87,8 +85,7 @@ def _is_whole_gif(path):
 
 @contextlib.contextmanager
 def _open(path):
-  mp4.check(path)
-  options = {'format_whitelist': _DEMUXERS, 'protocol_whitelist': 'file'}
+  options = {'format_whitelist': demuxers.of(path), 'protocol_whitelist': 'file'}
   with contextlib.ExitStack() as stack:
     try:
       container = stack.enter_context(av.open(f'file:{path}', options=options))

@@ -7,12 +7,14 @@ splits: the hash that parts them is that of the subject.
 import pathlib
 import re
 
-from input_pipeline import files, images
-from input_pipeline.files import Entry
+from input_pipeline import files, images, splits
+from input_pipeline.discovery import Entry
+from input_pipeline.layout import Layout
 
 CKPLUS_CLASSES = (
   'neutral', 'anger', 'contempt', 'disgust', 'fear', 'happiness', 'sadness', 'surprise',
 )  # fmt: skip
+_DRAWN = 'drawn by subject'
 MUG_CLASSES = ('anger', 'disgust', 'fear', 'happiness', 'neutral', 'sadness', 'surprise')
 
 
@@ -36,9 +38,10 @@ class CKPlus(files.FileClips):
       if unlabelled or label != 'unlabelled':
         entries.append(Entry(folder, folder.relative_to(root).as_posix(), label, subject))
     _check(root, entries, 'cohn-kanade-images/S005/001/*.png and Emotion/S005/001/*_emotion.txt')
-    parts = files.split_entries(entries, test_share, split_seed)
-    chosen, classes = files.choose(root, parts, split)
-    super().__init__(root, chosen, classes, frames=frames, size=size, split=split, **options)
+    super().__init__(
+      *_by_subject(root, entries, split, test_share, split_seed),
+      frames=frames, size=size, split=split, split_rule=_DRAWN, **options,
+    )  # fmt: skip
 
 
 class MUG(files.FileClips):
@@ -57,9 +60,16 @@ class MUG(files.FileClips):
       if label in MUG_CLASSES and not folder.name.endswith('end'):
         entries.append(Entry(folder, folder.relative_to(root).as_posix(), label, subject))
     _check(root, entries, 'subjects3/001/anger/take000/*.jpg')
-    parts = files.split_entries(entries, test_share, split_seed)
-    chosen, classes = files.choose(root, parts, split)
-    super().__init__(root, chosen, classes, frames=frames, size=size, split=split, **options)
+    super().__init__(
+      *_by_subject(root, entries, split, test_share, split_seed),
+      frames=frames, size=size, split=split, split_rule=_DRAWN, **options,
+    )  # fmt: skip
+
+
+def _by_subject(root, entries, split, test_share, seed):
+  """The layout, and the entries and classes of a split."""
+  layout = Layout(root, tuple(entries), group_rule='clips of one subject')
+  return layout, *splits.choose(root, layout.parts(test_share, seed), split)
 
 
 def _frame_folders(root, pattern):

@@ -1,33 +1,21 @@
 """Clips cut from files on disk: what every folder-like source has in common."""
 
-import concurrent.futures
-import dataclasses
 import hashlib
 import pathlib
 
 import numpy as np
 
-from input_pipeline import rejected, video_files
+from input_pipeline import census, probes, rejected, video_files, zips
 from input_pipeline.clip import BadClip
 from input_pipeline.sampling import Sampling, TooShort
 
-SPLITS = ('train', 'test')
-_THREADS = 8  # probing waits for the disk
 _SHOWN = 3  # rejected files that an error message names
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-  """One file (or folder of frames) before it was looked at."""
-
-  path: pathlib.Path
-  name: str  # relative to the source's root, with forward slashes: the same on every machine
-  label: str = ''
-  group: str = ''  # files of one group (a subject, say) are never in both splits
 
 
 class FileClips:
   """Random access to windows of the files in `entries`; see `sampling.Sampling` for which.
+
+  They are those of one split of a `Layout`; `split_rule` says how it came about.
 
   `self[i]` is the same clip always. `sample(i, rng)` draws the start from `rng` if the split is
   'train'. An item is {'video': uint8 [T, H, W, 3], 'label': int32, 'id': int64}; labels index
@@ -45,10 +33,11 @@ class FileClips:
 
   def __init__(
     self,
-    root,
+    layout,
     entries,
     classes,
     *,
+    split_rule,
     frames,
     size,
     split,
@@ -64,13 +53,15 @@ class FileClips:
       raise ValueError(f'size is {size}, want at least 1')
     self.sampling = Sampling(frames, stride, fps, short, windows)
     self.size, self.split, self.classes = size, split, tuple(classes)
-    self._root, self._max_bad, self._csv = str(root), max_bad, rejected_csv
+    self.are_ids = layout.are_ids  # the classes: see `Layout`
+    self._layout, self._split_rule = layout.told(), split_rule
+    self._root, self._max_bad, self._csv = str(layout.root), max_bad, rejected_csv
     self._count, self._cache = len(entries), None
     self._left_out = {}  # BadClip by entry: one each, whichever thread finds it
     self._files = self._look_at(entries)
     self._write_rejected()
     if not self._files:
-      raise ValueError(f'{root}: no usable clip for the {split} split, {self._summary()}')
+      raise ValueError(f'{self._root}: no usable clip for the {split} split, {self._summary()}')
     self._check_share()
     self._clips = np.array([self.sampling.clips(info) for _, info in self._files])
     self._ends = np.cumsum(self._clips)
@@ -123,6 +114,13 @@ class FileClips:
     return sum(isinstance(reason, TooShort) for reason in list(self._left_out.values()))
 
   @property
+  def census(self):
+    """What the folder was taken for, of this split; those of both are `census.joined`."""
+    left_out = tuple((e.name, str(reason)) for e, reason in list(self._left_out.items()))
+    part = census.Part(len(self), tuple(self._files), left_out)
+    return census.Census(self._layout, {self.split: part}, self._split_rule)
+
+  @property
   def fingerprint(self):
     """Says whether two sources hold the same clips."""
     digest = hashlib.sha256()
@@ -139,21 +137,15 @@ class FileClips:
   def _look_at(self, entries):
     """Probes every file; returns the usable ones with what is known of them."""
     files = []
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-      for entry, info in zip(entries, pool.map(self._probe, entries)):
+    for entry, info in zip(entries, probes.look_at(entries)):
+      try:
         if isinstance(info, BadClip):
-          self._leave_out(entry, info)
-        else:
-          files.append((entry, info))
+          raise info
+        self.sampling.starts(info)
+        files.append((entry, info))
+      except BadClip as e:
+        self._leave_out(entry, e)
     return files
-
-  def _probe(self, entry):
-    try:
-      info = video_files.probe(entry.path)
-      self.sampling.starts(info)
-    except BadClip as e:
-      return e
-    return info
 
   def _leave_out(self, entry, error):
     self._left_out[entry] = type(error)(str(error))  # without what its traceback holds on to
@@ -214,46 +206,9 @@ class FileClips:
     return whole[frames]
 
 
-def split_entries(entries, test_share, seed):
-  """Parts entries into {'train': [...], 'test': [...]} by a hash of (seed, group or name).
-
-  So adding a file moves no other, and a group is never in both. As soon as there are two groups, no
-  split is empty (unless `test_share` is 0).
-  """
-  if not 0 <= test_share < 1:
-    raise ValueError(f'test_share is {test_share}, want a share from 0 to below 1')
-  draws = {key: _draw(f'{seed}\0{key}') for key in sorted({e.group or e.name for e in entries})}
-  test = {key for key, draw in draws.items() if draw < test_share}
-  if test_share and len(draws) > 1:
-    test = test or {min(draws, key=draws.get)}
-    if len(test) == len(draws):
-      test.remove(max(draws, key=draws.get))
-  parts = {'train': [], 'test': []}
-  for entry in entries:
-    parts['test' if (entry.group or entry.name) in test else 'train'].append(entry)
-  return parts
-
-
-def choose(root, parts, split):
-  """Returns the entries of a split, and the classes of both; ValueError if it has none."""
-  if split not in SPLITS:
-    raise ValueError(f'split {split!r}: want one of {", ".join(SPLITS)}')
-  classes = sorted({entry.label for part in parts.values() for entry in part})
-  if not parts[split]:
-    count = sum(map(len, parts.values()))
-    raise ValueError(f'{root}: none of its {count} clips is in the {split} split; add clips')
-  return parts[split], classes
-
-
-def check_folder(path) -> pathlib.Path:
-  """Returns the path of a folder; raises FileNotFoundError if it is not one."""
-  root = pathlib.Path(path)
-  if not root.is_dir():
+def check_folder(path, or_zip=False) -> pathlib.Path:
+  """Returns the path of a folder, `~` expanded, or of a zip; FileNotFoundError if it is none."""
+  root = pathlib.Path(path).expanduser()
+  if not root.is_dir() and not (or_zip and zips.is_zip(root)):
     raise FileNotFoundError(f'{root}: {"not a folder" if root.exists() else "no such folder"}')
   return root
-
-
-def _draw(text):
-  """A number in [0, 1) that depends on the text alone."""
-  digest = hashlib.sha256(text.encode('utf-8', 'surrogateescape')).digest()
-  return int.from_bytes(digest[:8], 'big') / 2**64

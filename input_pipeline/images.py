@@ -1,9 +1,12 @@
 """A folder of frames, in natural order of their names; or one image, a clip of one frame."""
 
+import collections
+import functools
 import itertools
 import os
 import pathlib
 import re
+import time
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,47 +14,116 @@ from PIL import Image, ImageOps
 from input_pipeline import clip, resize
 from input_pipeline.clip import BadClip, Info
 
-ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
-_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP')  # whatever the name: Pillow runs a program for others
+ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.pgm', '.pnm')
+# Whatever the name: Pillow runs a program for others.
+_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'PPM')
+_BESIDE = re.compile(r'[_\-. ](mask|seg|segmentation|alpha|matte|depth|thumb)$', re.IGNORECASE)
+_KEPT = 64  # listings of folders of frames
+_SETTLED = 2 * 10**9  # nanoseconds after which a folder that changes again has another time
 
 
 def is_image(path: pathlib.Path) -> bool:
   return path.suffix.lower() in ENDINGS
 
 
+def frames_of(names) -> tuple[list[str], list[str]]:
+  """Parts the images of a folder into its frames and what lies beside them.
+
+  That is what is named after a frame, 001_mask.png after 001.jpg, and where names differ by their
+  ending alone, all but those of the commonest one (or the first of `ENDINGS`, with jpg before it).
+  """
+  stems = {name: pathlib.PurePath(name).stem for name in names}
+  endings = {name: pathlib.PurePath(name).suffix.lower() for name in names}
+  known = set(stems.values())
+  if len(known) < len(stems):
+    counts = collections.Counter(endings.values())
+    order = ('.jpg', '.jpeg', *ENDINGS)
+    rank = lambda name: (-counts[endings[name]], order.index(endings[name]))
+    best = {}
+    for name in sorted(names, key=rank):
+      best.setdefault(stems[name], name)
+  else:
+    best = dict(zip(stems.values(), stems))
+  is_frame = lambda name: best[stems[name]] == name and not _is_beside(stems[name], known)
+  frames = [name for name in names if is_frame(name)]
+  chosen = set(frames)
+  return frames, [name for name in names if name not in chosen]
+
+
+def _is_beside(stem, known):
+  found = _BESIDE.search(stem)
+  return bool(found) and stem[: found.start()] in known
+
+
+def in_order(names) -> list[str]:
+  """The frames among the names of a folder's files, as they are played."""
+  return sorted(frames_of([n for n in names if _ends_as_image(n)])[0], key=_natural)
+
+
+def _ends_as_image(name):
+  return name.lower().endswith(ENDINGS) and not name.startswith('.')
+
+
 def probe(path):
   files = _files(path)
   if not files:
     raise BadClip('no frames')
-  image = _load(files[0])
+  with opened(files[0]) as image:
+    image = pixels(image)
   return Info(len(files), image.shape[0], image.shape[1], 0.0)
 
 
 def read(path, info, wanted, size):
   del info
-  files = _files(path)
-  return [resize.from_array(_load(files[i]), size) for i in wanted if i < len(files)]
+  files, frames = _files(path), []
+  for i in wanted[wanted < len(files)]:
+    with opened(files[i]) as image:
+      frames.append(resize.from_array(pixels(image), size))
+  return frames
 
 
 def _files(path):
   if path.is_file():
     return [path]
+  changed = path.stat().st_mtime_ns
+  names = _kept if time.time_ns() - changed > _SETTLED else _listed
+  return [path / name for name in names(path, changed)]
+
+
+def _listed(path, changed):
+  """Names of the frames in a folder that was changed at that time."""
+  del changed
   with os.scandir(path) as entries:
-    images = (e.name for e in entries if e.name.lower().endswith(ENDINGS) and e.is_file())
+    images = (e.name for e in entries if _ends_as_image(e.name) and e.is_file())
     names = list(itertools.islice(images, clip.MAX_FRAMES + 1))
   clip.check_frames(len(names))
-  return [path / name for name in sorted(names, key=_natural)]
+  return in_order(names)
 
 
-def _load(path):
-  with Image.open(path, formats=_FORMATS) as image:
+_kept = functools.lru_cache(maxsize=_KEPT)(_listed)  # to list 20,000 frames for each is slow
+
+
+def opened(file):
+  """An image, open, of a path or a file. Its size is checked before memory is taken."""
+  image = Image.open(file, formats=_FORMATS)
+  try:
     clip.check_pixels(*image.size)
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith('I'):  # 16 bits of grey, which Pillow would clip
-      return resize.to_rgb((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-      return resize.to_rgb(np.asarray(image.convert('RGBA')))
-    return np.asarray(image.convert('RGB'))
+  except BadClip:
+    image.close()
+    raise
+  return image
+
+
+def pixels(image) -> np.ndarray:
+  """RGB of an open image, upright: uint8 [H, W, 3]."""
+  image = ImageOps.exif_transpose(image)
+  if image.mode == 'F':
+    raise BadClip('pixels are floating-point numbers, of no known range; want 8 or 16 bits')
+  if image.mode.startswith('I'):  # 16 bits of grey, which Pillow would clip
+    return resize.to_rgb((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+  if image.has_transparency_data:
+    return resize.to_rgb(np.asarray(image.convert('RGBA')))
+  return np.asarray(image.convert('RGB'))
 
 
 def _natural(name: str):

@@ -79,7 +79,7 @@ SOURCES = {
   'folder': Kind(
     'videos, arrays or folders of frames',
     _on_disk(Folder, 'a folder of clips'),
-    (*_FILES, *_SPLIT, 'labels'),
+    (*_FILES, *_SPLIT, 'labels', 'npy_order'),
   ),
   'arrayrecord': Kind(
     'what python -m input_pipeline.prepare made of another source',

@@ -22,7 +22,7 @@ import sys
 
 from tqdm import tqdm
 
-from input_pipeline import arrayrecord, rejected, tables
+from input_pipeline import arrayrecord, census, rejected, tables
 from input_pipeline.clip import BadClip
 from input_pipeline.pipeline import SOURCES, make_source
 
@@ -33,7 +33,8 @@ _OPTIONS = {  # passed on to the source if given
   'short': (str, 'files too short: drop, loop or pad'),
   'test_share': (float, 'share of the test split, where the source has none of its own'),
   'split_seed': (int, 'seed of that split'),
-  'labels': (str, 'CSV with the columns path, label, split, group'),
+  'labels': (str, 'list of clips: CSV with path, label, split, group; of UCF-101; of Kinetics'),
+  'npy_order': (str, 'axes of npy files: THWC, or TNHW (Moving MNIST), NTHW, NTHWC of many clips'),
   'max_bad': (float, 'stop if more than this share of the files is bad'),
   'count': (int, 'clips of the synthetic source'),
   'data_dir': (str, 'where tfds keeps its sets'),
@@ -47,6 +48,7 @@ def main(arguments=None) -> int:
   """Runs the command line; returns the exit code."""
   try:
     args = _parse(arguments)
+    args.out = os.path.expanduser(args.out)
   except ImportError as e:
     print(f'prepare: --plugins: {e}', file=sys.stderr)
     return 1
@@ -61,6 +63,8 @@ def main(arguments=None) -> int:
       )
       for split in args.splits.split(',')
     }  # fmt: skip
+    if told := census.of_sources(sources.values()):
+      print(told, flush=True)
     counts = prepare(sources, args.out, shard_clips=args.shard_clips, workers=args.workers)
   except (ValueError, OSError) as e:
     print(f'prepare: {e}', file=sys.stderr)
@@ -209,6 +213,8 @@ def _finish(sources, out, shards, plan):
     'splits': splits,
     'fingerprint': f'prepared-1 clips={len(rows)} plan={digest}',
   }
+  if told := census.of_sources(sources.values()):
+    about['census'] = told.record
   _write_json(out / 'prepared.json', about)
   for shard in shards:
     shard.part(out).unlink()

@@ -22,20 +22,41 @@ def read_json(path: pathlib.Path, mend: str) -> Any:
 
 
 def rows(path: pathlib.Path, errors='surrogateescape') -> Iterator[tuple[int, list[str]]]:
-  """(line number, cells) of each row of a CSV in UTF-8, the head included.
+  """(line number, cells) of each row of a CSV in UTF-8, or UTF-16 with its mark; the head included.
 
   `errors` says how bytes that are no UTF-8 are decoded. Raises ValueError if it is no CSV.
   """
-  with path.open(encoding='utf-8-sig', errors=errors, newline='') as file:
-    reader = csv.reader(_lines(file))
+  with path.open(encoding=_encoding(path), errors=errors, newline='') as file:
+    reader = csv.reader(_bounded(file))
     try:
       for row in reader:
         yield reader.line_num, row
-    except (csv.Error, UnicodeDecodeError) as e:
+    except (csv.Error, UnicodeError) as e:
       raise ValueError(f'{path}, line {reader.line_num + 1}: not a CSV ({_in_short(e)})') from e
 
 
-def _lines(file):
+def lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
+  """(line number, text) of each line of a text, encoded as those of `rows`. Raises as that."""
+  with path.open(encoding=_encoding(path)) as file:
+    number = 0
+    try:
+      for number, line in enumerate(_bounded(file), 1):
+        yield number, line.strip()
+    except (csv.Error, UnicodeError) as e:
+      raise ValueError(f'{path}, line {number + 1}: not a text ({_in_short(e)})') from e
+
+
+def _encoding(path):
+  with path.open('rb') as file:
+    start = file.read(1000)
+  if start.startswith((b'\xff\xfe', b'\xfe\xff')):
+    return 'utf-16'
+  if 3 * start.count(0) > len(start):
+    raise ValueError(f'{path}: zeros in it, as in UTF-16 without a mark; save it as UTF-8')
+  return 'utf-8-sig'
+
+
+def _bounded(file):
   while line := file.readline(_MAX_LINE + 1):
     if len(line) > _MAX_LINE:
       raise csv.Error(f'a line of more than {_MAX_LINE} characters')

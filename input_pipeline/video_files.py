@@ -8,20 +8,21 @@ address that a clip names is opened, and sizes are checked before memory is take
 import contextlib
 import pathlib
 import stat
+from collections.abc import Iterator
+from typing import IO
 
 import av
 import numpy as np
 from PIL import Image
 
-from input_pipeline import arrays, clip, containers, images
+from input_pipeline import animations, arrays, clip, containers, images, stacks, zips
 from input_pipeline.clip import BadClip, Info
 
-VIDEOS = ('.mp4', '.avi', '.mkv', '.webm', '.gif')
+VIDEOS = (
+  *('.mp4', '.mov', '.m4v', '.3gp', '.3g2', '.avi', '.mkv', '.webm', '.gif'),
+  *('.mpg', '.mpeg', '.vob', '.ts', '.mts', '.m2ts', '.wmv', '.asf', '.flv'),
+)
 ARRAYS = ('.npz', '.npy')
-
-
-def is_clip_file(path: pathlib.Path) -> bool:
-  return path.suffix.lower() in VIDEOS + ARRAYS
 
 
 def probe(path) -> Info:
@@ -52,6 +53,17 @@ def read(path, frames, size=None, info=None) -> np.ndarray:
     return np.stack(got)[np.searchsorted(wanted, frames)]
 
 
+def parts(path: pathlib.Path) -> Iterator[tuple[str, IO[bytes]]]:
+  """(name, opened file) of each of the files that a clip is made of, always in the same order."""
+  if zips.archive_of(path):
+    yield from zips.parts(path)
+  elif path.is_dir():
+    yield from ((p.name, p.open('rb')) for p in sorted(path.iterdir()) if p.is_file())
+  else:
+    file = stacks.file_of(path) if stacks.is_member(path) else path
+    yield path.name, file.open('rb')
+
+
 @contextlib.contextmanager
 def _one_line_errors():
   try:
@@ -70,6 +82,8 @@ def _one_line_errors():
 
 
 def _reader(path):
+  if inside := _reader_inside(path):
+    return inside
   suffix, kind = path.suffix.lower(), path.stat()
   if stat.S_ISDIR(kind.st_mode):
     return images
@@ -81,6 +95,15 @@ def _reader(path):
     return containers
   if suffix in ARRAYS:
     return arrays
+  if animations.is_one(path):
+    return animations
   if images.is_image(path):
     return images
   raise BadClip(f'{suffix or "no"} ending: want one of {" ".join(VIDEOS + ARRAYS)} or a folder')
+
+
+def _reader_inside(path):
+  """The reader of a clip whose path goes on inside a file, if it does."""
+  if stacks.is_member(path):
+    return stacks
+  return zips if zips.archive_of(path) else None

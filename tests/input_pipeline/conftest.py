@@ -7,8 +7,22 @@ import av
 import numpy as np
 import pytest
 
-_CODECS = {'.mp4': 'libx264', '.mkv': 'ffv1', '.avi': 'ffv1', '.webm': 'libvpx-vp9', '.gif': 'gif'}
-_FORMATS = {'gif': 'gray', 'ffv1': 'bgr0', 'libx264': 'yuv420p', 'libvpx-vp9': 'yuv420p'}
+_CODECS = {
+  '.mp4': 'libx264',
+  '.mkv': 'ffv1',
+  '.avi': 'ffv1',
+  '.webm': 'libvpx-vp9',
+  '.gif': 'gif',
+  **dict.fromkeys(('.mov', '.m4v', '.3gp', '.3g2', '.ts', '.mts', '.m2ts', '.flv'), 'libx264'),
+  **dict.fromkeys(('.mpg', '.mpeg', '.vob'), 'mpeg2video'),
+  '.wmv': 'wmv2',
+  '.asf': 'wmv2',
+}
+_OPTIONS = {  # of streams that may end anywhere, no frame is out of order
+  **{key: {'bf': '0'} for key in ('.ts', '.mts', '.m2ts')},
+  **{key: {'b': '4M', 'bf': '0'} for key in ('.mpg', '.mpeg', '.vob', '.wmv', '.asf')},
+}
+_FORMATS = {'gif': 'gray', 'ffv1': 'bgr0'}  # else yuv420p
 
 
 def numbered_video(frames, height=32, width=32):
@@ -30,9 +44,9 @@ def write_video(path, video, codec=None, stamps=None, fps=25, pix_fmt=None, opti
   path = pathlib.Path(path)
   codec = codec or _CODECS[path.suffix.lower()]
   with av.open(str(path), 'w') as container:
-    stream = container.add_stream(codec, rate=fps, options=options or {})
+    stream = container.add_stream(codec, rate=fps, options=options or _OPTIONS.get(path.suffix, {}))
     stream.height, stream.width = video.shape[1:3]
-    stream.pix_fmt = pix_fmt or _FORMATS[codec]
+    stream.pix_fmt = pix_fmt or _FORMATS.get(codec, 'yuv420p')
     if stamps is not None:
       stream.codec_context.time_base = Fraction(1, 1000)
     for k, image in enumerate(video):

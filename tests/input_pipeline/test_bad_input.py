@@ -17,7 +17,8 @@ from PIL import Image
 from input_pipeline import Batches, clip, fixed, mp4, rejected, video_files
 from input_pipeline import resize as resize_module
 from input_pipeline.clip import BadClip
-from input_pipeline.folder import Folder, list_clips
+from input_pipeline.discovery import look
+from input_pipeline.folder import Folder
 
 ENDINGS = video_files.VIDEOS + video_files.ARRAYS
 
@@ -287,7 +288,7 @@ def test_loops_of_links_and_broken_links(tmp_path, good):
   (tmp_path / 'self').symlink_to('self')
   (tmp_path / 'again').symlink_to(tmp_path / 'a')
   (tmp_path / 'gone.mp4').symlink_to(tmp_path / 'nothing.mp4')
-  assert [e.name for e in list_clips(tmp_path)] == ['a/ok.mp4', 'gone.mp4']
+  assert [e.name for e in look(tmp_path).entries] == ['a/ok.mp4', 'gone.mp4']
   source = Folder(tmp_path, 8, 16, 'train', test_share=0)
   assert [reason for _, reason in source.rejected] == ['cannot be read (No such file or directory)']
 
@@ -521,10 +522,10 @@ def test_folders_nested_without_end(tmp_path, clips):
     deep = deep / 'd'
   deep.mkdir(parents=True)
   np.save(deep / 'a.npy', clips.numbered(8))
-  assert len(list_clips(tmp_path)) == 1
+  assert len(look(tmp_path).entries) == 1
   (deep / 'd').mkdir()
   with pytest.raises(ValueError, match='folders within folders, more than 100 deep') as e:
-    list_clips(tmp_path)
+    look(tmp_path)
   assert '\n' not in str(e.value)
 
 

@@ -56,7 +56,7 @@ def good(tmp_path_factory, clips):
   root = tmp_path_factory.mktemp('good')
   noise = np.random.default_rng(0).integers(0, 60, (20, 32, 48, 3), np.uint8)
   video = clips.numbered(20, 32, 48) // 2 + noise
-  for ending in ('.mp4', '.mkv', '.avi', '.webm', '.gif'):
+  for ending in ('.mp4', '.mkv', '.avi', '.webm', '.gif', '.ts', '.mpg', '.wmv', '.flv'):
     clips.write(root / f'ok{ending}', video)
   np.savez_compressed(root / 'ok.npz', video=video)
   np.save(root / 'ok.npy', video)

@@ -7,7 +7,7 @@ from PIL import Image
 from input_pipeline import resize, video_files
 from input_pipeline.clip import BadClip
 
-NAMES = ['a.mp4', 'a.mkv', 'a.avi', 'a.webm', 'a.gif', 'a.npz', 'a.npy', 'frames']
+NAMES = [f'a{ending}' for ending in (*video_files.VIDEOS, *video_files.ARRAYS)] + ['frames']
 
 
 @pytest.fixture(scope='module', params=NAMES)
