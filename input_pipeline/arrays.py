@@ -75,7 +75,10 @@ def _header(file):
   shape, columns_first, dtype = read_header(file)
   channels = shape[3] if len(shape) == 4 else 1
   if len(shape) not in (3, 4) or channels not in (1, 3, 4) or shape[0] < 1:
-    raise BadClip(f'array of shape {shape}, want [T, H, W, C] with C of 1, 3 or 4')
+    raise BadClip(
+      f'array of shape {shape}, want [T, H, W, C] with C of 1, 3 or 4; of many clips in one npy, '
+      'say the axes: npy_order=TNHW'
+    )
   if dtype not in (np.uint8, np.uint16):
     raise BadClip(f'array of {dtype}, want uint8')
   clip.check_frames(shape[0])

@@ -59,6 +59,7 @@ class Census:
       'classes_are_ids': layout.are_ids,
       'groups': _groups(used),
       'group_rule': layout.group_rule,
+      'groups_on_both_sides': _shared(self.parts.values()),
       'frames': _ends(info.frames for _, info in used),
       'fps': _ends(round(info.fps, 3) for _, info in used if info.fps),
       'passed_over': layout.passed_over,
@@ -82,7 +83,7 @@ class Census:
       'frames': _range(told['frames']) + f'; a second: {_range(told["fps"]) or "no clock"}',
       'split': f'{splits}; {told["split_rule"]}',
       'classes': _said_of_classes(told),
-      'groups': f'{told["groups"]}: {told["group_rule"]}',
+      'groups': f'{told["groups"]}: {told["group_rule"]}' + _said_of_shared(told),
       'passed over': _counted(told['passed_over']),
       'set aside': _counted(told['set_aside']),
       'left out': _named(left_out),
@@ -119,6 +120,19 @@ def _facts(part):
 
 def _groups(used):
   return len({entry.group or entry.name for entry, _ in used})
+
+
+def _shared(parts):
+  """How many groups have clips in more than one split, which only names can bring about."""
+  counts = collections.Counter(
+    group for part in parts for group in {entry.group for entry, _ in part.used} - {''}
+  )
+  return sum(count > 1 for count in counts.values())
+
+
+def _said_of_shared(told):
+  count = told['groups_on_both_sides']
+  return f'; {count} of them in more than one split' if count else ''
 
 
 def _by_ending(entries: Iterable[Entry]) -> dict[str, int]:

@@ -6,7 +6,7 @@ import itertools
 import av
 import numpy as np
 
-from input_pipeline import clip, demuxers, resize
+from input_pipeline import clip, demuxers, index, resize
 from input_pipeline.clip import BadClip, Info
 
 _COVER = av.stream.Disposition.attached_pic  # the picture of a song is no clip
@@ -15,10 +15,16 @@ _SEEK = 8  # frames: to decode so few costs no more than to seek
 
 def probe(path):
   with _open(path) as (container, stream):
-    packets = (
-      p.pts for p in container.demux(stream) if p.size and not p.is_discard and not p.is_corrupt
-    )
-    stamps = list(itertools.islice(packets, clip.MAX_FRAMES + 1))
+    packets = container.demux(stream)
+    first = list(itertools.islice(packets, index.FIRST))
+    stamps = index.stamps(container, stream, first, path.stat().st_size)
+    if stamps is None:
+      whole = (
+        p.pts
+        for p in itertools.chain(first, packets)
+        if p.size and not p.is_discard and not p.is_corrupt
+      )
+      stamps = list(itertools.islice(whole, clip.MAX_FRAMES + 1))
     clip.check_frames(len(stamps))
     if path.suffix.lower() == '.gif' and len(stamps) > 1 and not _is_whole_gif(path):
       del stamps[-1]  # half a picture, that its decoder takes for a whole one
@@ -46,7 +52,7 @@ def read(path, info, wanted, size):
 
 def _decode(path, info, wanted, size, seek):
   """Returns the frames; None when a seek did not land where time stamps can be trusted."""
-  got, index, skipped = [], 0, 0
+  got, at, skipped = [], 0, 0
   with _open(path) as (container, stream):
     if seek:
       try:
@@ -57,14 +63,14 @@ def _decode(path, info, wanted, size, seek):
         return None
     for k, frame in enumerate(container.decode(stream)):
       if seek and k == 0:
-        index = int(np.searchsorted(info.stamps, frame.pts or 0))
-        if index > wanted[0]:
+        at = int(np.searchsorted(info.stamps, frame.pts or 0))
+        if at > wanted[0]:
           return None
-      if seek and (index >= len(info.stamps) or frame.pts != info.stamps[index]):
+      if seek and (at >= len(info.stamps) or frame.pts != info.stamps[at]):
         return None
-      if index == wanted[len(got)]:
+      if at == wanted[len(got)]:
         if frame.is_corrupt:
-          raise BadClip(f'frame {index} is damaged')
+          raise BadClip(f'frame {at} is damaged')
         clip.check_pixels(frame.width, frame.height)
         got.append(resize.from_frame(frame, size))
         if len(got) == len(wanted):
@@ -73,7 +79,7 @@ def _decode(path, info, wanted, size, seek):
         skipped += frame.width * frame.height
         if skipped > clip.MAX_SKIPPED:
           raise BadClip(f'frame {wanted[len(got)]} is too far from one that can be decoded alone')
-      index += 1
+      at += 1
   return None if seek and len(got) < len(wanted) else got
 
 

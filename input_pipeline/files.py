@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import re
 
 import numpy as np
 
@@ -209,6 +210,10 @@ class FileClips:
 def check_folder(path, or_zip=False) -> pathlib.Path:
   """Returns the path of a folder, `~` expanded, or of a zip; FileNotFoundError if it is none."""
   root = pathlib.Path(path).expanduser()
-  if not root.is_dir() and not (or_zip and zips.is_zip(root)):
-    raise FileNotFoundError(f'{root}: {"not a folder" if root.exists() else "no such folder"}')
-  return root
+  if root.is_dir() or (or_zip and zips.is_zip(root)):
+    return root
+  if re.match(r'\w{2,}:/', str(path)):  # pathlib makes one of two slashes
+    raise FileNotFoundError(f'{path}: an address is no folder; copy the clips to this machine')
+  if root.is_file():
+    raise FileNotFoundError(f'{root}: not a folder; give the one that it is in')
+  raise FileNotFoundError(f'{root}: no such folder')

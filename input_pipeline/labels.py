@@ -133,26 +133,27 @@ def _without_ending(name):
 def _of_kinetics(table, columns, numbered, found):
   if missing := [name for name in _KINETICS if name not in columns]:
     raise ValueError(f'{table}: a list of Kinetics without the column {missing[0]}')
-  rows = [
-    (line, dict.fromkeys(columns, '') | dict(zip(columns, cells))) for line, cells in numbered
-  ]
-  kinds = {splits.of_word(row['split']) for _, row in rows}
+  blank, entries = dict.fromkeys(columns, ''), []
+  for line, cells in numbered:
+    row = blank | dict(zip(columns, cells))
+    if cells:
+      name = row['youtube_id'] + _times(table, line, row)
+      kind = splits.of_word(row['split'])
+      entries.append(Entry(pathlib.Path(), name, row['label'], row['youtube_id'], kind))
+  there = {_without_ending(entry.parts[-1]): entry for entry in found}  # with the times or without
+  kept, left_out = _matched(table, entries, there, found, lambda entry: entry.name)
+  kinds = {entry.split for entry in kept}
   held_out = 'test' if 'test' in kinds else VALIDATION
   side = {'train': 'train', held_out: 'test'} if {'train', held_out} <= kinds else {}
-  entries, aside = [], collections.Counter()
-  for line, row in rows:
-    kind = splits.of_word(row['split'])
-    if side and kind not in side:
-      aside[f'{kind or "no split"} in {table.name}, as {held_out} is held out'] += 1
-      continue
-    video, times = row['youtube_id'], _times(table, line, row)
-    entries.append(Entry(pathlib.Path(), video + times, row['label'], video, side.get(kind, '')))
-  there = {}
-  for entry in found:  # named with the times or without
-    stem = _without_ending(entry.parts[-1])
-    there[stem] = entry
-  kept, counts = _matched(table, entries, there, found, lambda entry: entry.name)
-  return kept, counts | dict(aside)
+  if not side:
+    return [dataclasses.replace(entry, split='') for entry in kept], left_out
+  unused = collections.Counter(entry.split for entry in kept if entry.split not in side)
+  left_out |= {
+    f'{kind or "no split"} in {table.name}, as {held_out} is held out': count
+    for kind, count in unused.items()
+  }
+  kept = [dataclasses.replace(e, split=side[e.split]) for e in kept if e.split in side]
+  return kept, left_out
 
 
 def _times(table, line, row):

@@ -79,7 +79,9 @@ def _of_table(root, table, entries, found, set_aside):
   return Layout(root, tuple(entries), rule, class_rule, group_rule, are_ids, {}, *aside)
 
 
-_ID_RULE = 'nearly as many as clips, so they are taken for ids and not conditioned on'
+_ID_RULE = (
+  'nearly as many as clips, so taken for ids and not conditioned on; as classes: set their number'
+)
 
 
 def _with_splits(entries):
@@ -107,7 +109,7 @@ def _with_splits(entries):
       unused['outside of the folders of splits'].append(entry)
   named = lambda kind: ', '.join(sorted({f'{name_of(e)}/' for e in kept if kinds[e.name] == kind}))
   trained = named(trains) if trains else 'what lies outside of it'
-  rule = f'{named(held_out)} is held out, {trained} is for training'
+  rule = f'held out: {named(held_out)}; for training: {trained}'
   return (
     kept,
     [_folders(entry, places) for entry in kept],

@@ -6,6 +6,8 @@ import os
 import pathlib
 import zipfile
 
+from PIL import UnidentifiedImageError
+
 from input_pipeline import clip, images, resize
 from input_pipeline.clip import BadClip, Info
 
@@ -67,8 +69,11 @@ def _load(archive, name):
   member = archive.getinfo(name)
   if member.file_size > _MAX_IMAGE or member.compress_type not in _COMPRESSIONS:
     raise BadClip(f'{name}: of {member.file_size} bytes, or compressed otherwise than zip does')
-  with images.opened(io.BytesIO(archive.read(member))) as image:
-    return images.pixels(image)
+  try:
+    with images.opened(io.BytesIO(archive.read(member))) as image:
+      return images.pixels(image)
+  except UnidentifiedImageError as e:
+    raise BadClip(f'{name} is no image') from e
 
 
 def _open(path):
