@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from input_pipeline import video_files
+from input_pipeline import stacks, video_files
 
 READERS = min(8, os.cpu_count() or 1)  # threads; decoders release the interpreter
 _HELD = 2**30  # bytes; clips of a file that take more are decoded twice, to be checked and used
@@ -28,6 +28,7 @@ class Cut:
       file, from its first frame.
     size: short side to this many pixels and the centre cropped; 0 leaves frames as they are.
     max_clips: the first so many, in sorted order; 0 for all.
+    npy_order: of the axes of npy files, of `stacks.ORDERS`.
   """
 
   frames: int = 16
@@ -35,6 +36,7 @@ class Cut:
   window_stride: int = 0
   size: int = 0
   max_clips: int = 0
+  npy_order: str = stacks.ONE
 
   def starts(self, length: int) -> range:
     """First frames of the clips in a file of `length` frames; empty where it is too short."""

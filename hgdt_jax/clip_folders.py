@@ -79,7 +79,9 @@ class Folders:
   """
 
   def __init__(self, real: pathlib.Path, fake: pathlib.Path, cut: Cut, batch: int, **facts):
-    self._layouts = [_layout(root) for root in (real, fake)]
+    self._layouts = [
+      layout.of(check_folder(root, or_zip=True), order=cut.npy_order) for root in (real, fake)
+    ]
     listed = [_look_at(layout) for layout in self._layouts]
     self._cut, self._listed = cut, listed
     self._paths = [entry.path for one in listed for entry, _ in one]
@@ -117,10 +119,6 @@ class Folders:
   def left_out(self) -> list[tuple[pathlib.Path, str]]:
     """Files that are not used, and why; a walk adds those that it finds to be damaged."""
     return [(path, self._left_out[path]) for path in self._paths if path in self._left_out]
-
-
-def _layout(root):
-  return layout.of(check_folder(root, or_zip=True))
 
 
 def _look_at(found) -> list[tuple[Entry, video_files.Info | str]]:

@@ -27,6 +27,9 @@ _SIZE = flags.DEFINE_integer(
   'size', 0, 'Resize the short side to this, crop the centre; 0: leave.', lower_bound=0
 )
 _MAX_CLIPS = flags.DEFINE_integer('max_clips', 0, 'The first so many; 0: all.', lower_bound=0)
+_NPY_ORDER = flags.DEFINE_string(
+  'npy_order', 'THWC', 'Axes of npy files; of many clips: TNHW (Moving MNIST), NTHW, NTHWC.'
+)
 _BATCH = flags.DEFINE_integer('batch', 16, 'Clips measured at once.', lower_bound=1)
 _BOOTSTRAP = flags.DEFINE_integer(
   'bootstrap', 0, 'Resamplings for a 95% interval; 0: none.', lower_bound=0
@@ -52,7 +55,14 @@ def main():
     pathlib.Path(_REAL.value).expanduser(),
     fake,
     _METRICS.value,
-    Cut(_FRAMES.value, _STRIDE.value, _WINDOW_STRIDE.value, _SIZE.value, _MAX_CLIPS.value),
+    Cut(
+      _FRAMES.value,
+      _STRIDE.value,
+      _WINDOW_STRIDE.value,
+      _SIZE.value,
+      _MAX_CLIPS.value,
+      _NPY_ORDER.value,
+    ),
     pathlib.Path(_WEIGHTS.value).expanduser() if _WEIGHTS.value else None,
     score.Uncertainty(_BOOTSTRAP.value, _CURVE.value, _INFINITY.value, _SEED.value),
     out.parent / _CACHE_FOLDER if _CACHE.value else None,
@@ -65,6 +75,15 @@ def main():
     print(f'left out {path}: {reason}', file=sys.stderr)
   print(scoring.table(result.scores))
   print(f'written to {out}')
+
+
+@flags.validator('npy_order')
+def _known_order(order):
+  from input_pipeline import stacks
+
+  if order not in stacks.ORDERS:
+    raise flags.ValidationError(f'want one of {", ".join(stacks.ORDERS)}')
+  return True
 
 
 @flags.validator('metrics')

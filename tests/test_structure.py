@@ -117,7 +117,9 @@ MAY_IMPORT = {
     'hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
   ),
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
-  'hgdt_jax.evaluate': 'hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.metrics hgdt_jax.scoring',
+  'hgdt_jax.evaluate': (
+    'input_pipeline hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.metrics hgdt_jax.scoring'
+  ),
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')
 PACKAGES = ('hgdt_jax',)  # their rule is not that of the modules in them
