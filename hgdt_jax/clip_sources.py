@@ -58,9 +58,16 @@ def with_classes(cfg: config.Config, source) -> config.Config:
 def census(sources) -> dict[str, Any]:
   """What the clips were taken for, for config.json, told on the terminal; `sources` by split."""
   told = input_pipeline.census_of(sources.values())
-  if told and processes.is_first():
-    print(told, flush=True)
-  return told.record if told else getattr(sources['train'], 'prepared_from', {})
+  record = told.record if told else getattr(sources['train'], 'prepared_from', {})
+  if record and processes.is_first():
+    print(told or _prepared(record), flush=True)
+  return record
+
+
+def _prepared(record):
+  about = ('folder', 'files', 'clips', 'split_rule')
+  folder, files, clips, rule = (record.get(name, 'not told') for name in about)
+  return f'prepared from the folder {folder}: {files} files, {clips} clips; {rule}'
 
 
 def say_rejected(sources, workdir):

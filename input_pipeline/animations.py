@@ -1,4 +1,4 @@
-"""Moving pictures in the formats of still ones: WebP and APNG, decoded by Pillow."""
+"""Moving pictures in the formats of still ones: WebP, APNG and TIFF of many pages, by Pillow."""
 
 import fractions
 import pathlib
@@ -9,9 +9,10 @@ import numpy as np
 from input_pipeline import clip, images, resize
 from input_pipeline.clip import BadClip, Info
 
-ENDINGS = ('.webp', '.apng', '.png')  # that a moving picture may have
+ENDINGS = ('.webp', '.apng', '.png', '.tif', '.tiff')  # that a moving picture may have
 _TICK = 1 / 1000  # seconds
 _PNG = b'\x89PNG\r\n\x1a\n'
+_TIFF = (b'II*\0', b'MM\0*')
 
 
 def are(folder: pathlib.Path, ending: str, names: list[str]) -> bool:
@@ -30,15 +31,29 @@ def is_one(path: pathlib.Path) -> bool:
       start = file.read(64)
   except OSError:
     return False
+  if start[:4] in _TIFF:
+    return _pages(path) > 1
   if start[:4] == b'RIFF' and start[8:16] == b'WEBPVP8X':
     return bool(start[20] & 2)
   return start.startswith(_PNG) and start[37:41] == b'acTL'  # after IHDR, where all write it
+
+
+def _pages(path):
+  try:
+    with images.opened(path) as image:
+      return image.n_frames
+  except Exception:
+    return 1
 
 
 def probe(path):
   with images.opened(path) as image:
     clip.check_pixels(*image.size)
     width, height = image.size
+    pages = image.n_frames if image.format == 'TIFF' else 0
+  if pages:
+    clip.check_frames(pages)
+    return Info(pages, height, width, 0.0)
   with path.open('rb') as file:
     waits = list(_waits(file))
   if not waits:

@@ -48,7 +48,7 @@ class Census:
     """As JSON has it."""
     layout, used, left_out = self.layout, self._used, self._left_out
     return {
-      'folder': layout.root.name,
+      'folder': layout.root.absolute().name,
       'files': len(used),
       'clips': sum(part.clips for part in self.parts.values()),
       'endings': _by_ending(entry for entry, _ in used),
@@ -136,12 +136,12 @@ def _said_of_shared(told):
 
 
 def _by_ending(entries: Iterable[Entry]) -> dict[str, int]:
-  counts = collections.Counter(_ending(entry) for entry in entries)
+  counts = collections.Counter(map(_ending, entries))
   return dict(counts.most_common())
 
 
 def _ending(entry):
-  if entry.path.suffix:
+  if entry.path.suffix and not entry.path.is_dir():
     return entry.path.suffix.lower()
   inside = next((p.suffix.lower() for p in entry.path.parents if p.suffix and p.is_file()), '')
   return f'in {inside}' if inside else 'folders of frames'

@@ -86,8 +86,10 @@ class _Walk:
   def take_zip(self, path):
     for folder, names in zips.folders(path).items():
       inside = folder.split('/') if folder else []
-      if reason := next(filter(None, map(_reason, inside)), ''):
-        self.set_aside[reason] += len(names)
+      if any(part.startswith('.') for part in inside):
+        self._count_up(_HIDDEN, len(names))
+      elif reason := next(filter(None, map(_reason, inside)), ''):
+        self._set_aside(reason, len(names))
       else:
         self._take_files(path / folder, names, zipped=True)
 

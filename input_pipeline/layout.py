@@ -134,6 +134,9 @@ def _with_labels(entries, folders):
     rule = f'none, as {outside} clips lie outside of the folders'
     names = [''] * len(names)
   are_ids = splits.are_ids(names)
+  alike = collections.Counter(name.lower() for name in set(names))
+  if twice := sorted(name for name in set(names) if alike[name.lower()] > 1):
+    rule = f'{" and ".join(twice)} differ by case only'
   labelled = [dataclasses.replace(entry, label=name) for entry, name in zip(entries, names)]
   return labelled, _ID_RULE if are_ids else rule, are_ids
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from input_pipeline import Batches, clip, fixed, mp4, rejected, video_files
+from input_pipeline import Batches, clip, demuxers, fixed, mp4, rejected, video_files, zips
 from input_pipeline import resize as resize_module
 from input_pipeline.clip import BadClip
 from input_pipeline.discovery import look
@@ -116,6 +116,36 @@ def test_audio_only(tmp_path, ending):
 def test_a_playlist_in_disguise_opens_nothing(tmp_path, good, content):
   (tmp_path / 'a.mp4').write_text(content.format(good / 'ok.mp4'))
   assert refused(tmp_path / 'a.mp4').startswith('cannot be decoded')
+
+
+@pytest.mark.parametrize('ending', ['.ts', '.mpg', '.wmv', '.flv', '.mov'])
+def test_a_playlist_called_anything_opens_nothing(tmp_path, good, ending):
+  """m3u8 lists lie beside transport streams, and may be called like one."""
+  (tmp_path / f'a{ending}').write_text(f'#EXTM3U\n#EXTINF:1,\n{good / "ok.ts"}\n#EXT-X-ENDLIST\n')
+  assert refused(tmp_path / f'a{ending}').startswith('cannot be decoded')
+
+
+@pytest.mark.parametrize('start', [b'RIFF', b'GIF8', b'FLV\x01', b'\0\0\1\xba', b'\x1aE\xdf\xa3'])
+def test_an_mp4_that_begins_like_another_is_opened_as_that(tmp_path, good, start):
+  """Else its tables would be believed unread."""
+  content = start + b'ftypisom' + (good / 'ok.mp4').read_bytes()
+  (tmp_path / 'a.mp4').write_bytes(content)
+  assert 'mov' not in demuxers.of(tmp_path / 'a.mp4')
+  refused(tmp_path / 'a.mp4')
+
+
+def test_a_zip_that_promises_too_much(tmp_path, monkeypatch):
+  monkeypatch.setattr(zips, '_MAX_IMAGE', 2**20)
+  with zipfile.ZipFile(tmp_path / 'bomb.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr('v/0.png', bytes(2**20 + 1))
+    archive.writestr('w/0.png', b'no image')
+    archive.writestr('../out/0.png', b'x')
+  tracemalloc.start()
+  assert 'v/0.png: of 1048577 bytes' in refused(tmp_path / 'bomb.zip' / 'v')
+  assert tracemalloc.get_traced_memory()[1] < 2**20
+  tracemalloc.stop()
+  assert refused(tmp_path / 'bomb.zip' / 'w') == 'w/0.png is no image'
+  assert [e.name for e in look(tmp_path / 'bomb.zip').entries] == ['v', 'w']
 
 
 @pytest.mark.parametrize(

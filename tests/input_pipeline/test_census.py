@@ -137,7 +137,7 @@ def test_a_run_tells_it_before_it_compiles_and_keeps_it(
   check(json.loads((tmp_path / 'run' / 'config.json').read_text())['census'])
 
 
-def test_a_prepared_set_tells_what_it_was_made_of(phone, tiny, tmp_path):
+def test_a_prepared_set_tells_what_it_was_made_of(phone, tiny, tmp_path, capsys):
   assert prepare.main(
     ['--source=folder', f'--path={phone}', f'--out={tmp_path}/out', '--size=16', '--frames=4',
      '--windows=1', '--workers=0']
@@ -146,3 +146,4 @@ def test_a_prepared_set_tells_what_it_was_made_of(phone, tiny, tmp_path):
   cfg = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, **data))
   sources = {split: clip_sources.of(cfg, split, tmp_path) for split in ('train', 'test')}
   check(clip_sources.census(sources))
+  assert 'prepared from the folder phone: 35 files, 35 clips; held out' in capsys.readouterr().out

@@ -109,6 +109,11 @@ def test_a_folder_around_the_classes_is_none(put):
   assert found['train'].classes == ('a', 'b')
 
 
+def test_classes_that_differ_by_case_only_are_told(put):
+  found = both(put('Cat/0.npy', 'Cat/1.npy', 'cat/2.npy', 'dog/3.npy'))
+  assert census_of(found.values()).record['class_rule'] == 'Cat and cat differ by case only'
+
+
 def test_clips_beside_folders_make_no_classes(put):
   found = both(put('0.npy', '1.npy', 'more/2.npy', 'more/3.npy'))
   assert found['train'].classes == ('',)
@@ -240,6 +245,17 @@ def test_moving_pictures_are_clips(tmp_path, clips, ending):
   assert info.frames == 7 and info.stamps.tolist() == [0, 40, 120, 160, 200, 240, 280]
   assert info.fps == pytest.approx(7 / 0.32)
   assert [clips.number_of(frame) for frame in source[0]['video']] == [1, 2, 3, 4]
+
+
+def test_a_tif_of_many_pages_is_a_clip(tmp_path, clips):
+  """As microscopes write them; by its first page alone it would be an image."""
+  pages = [Image.fromarray(frame) for frame in clips.numbered(9, 16, 16)]
+  (tmp_path / 'cells').mkdir()
+  for k in range(2):
+    pages[0].save(tmp_path / 'cells' / f'{k}.tif', save_all=True, append_images=pages[1:])
+  source = Folder(tmp_path, 9, 16, 'train', test_share=0)
+  assert names(source) == ['cells/0.tif', 'cells/1.tif']
+  assert [clips.number_of(frame) for frame in source[1]['video']] == list(range(9))
 
 
 def zipped(path, video, *names):
