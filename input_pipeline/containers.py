@@ -31,17 +31,24 @@ def probe(path):
     if not stamps:
       raise BadClip('no frames')
     fps, tick = float(stream.average_rate or 0), float(stream.time_base or 0)
-  with _open(path) as (container, stream):
-    frame = next(container.decode(stream), None)
-    if frame is None:
-      raise BadClip('no frame can be decoded')
-    clip.check_pixels(frame.width, frame.height)
-    height, width = frame.height, frame.width
-    if frame.rotation % 180:
-      height, width = width, height
+    frame = _first_frame(first)
+  if frame is None and len(first) == index.FIRST:  # a recording that began between key frames
+    with _open(path) as (container, stream):
+      frame = next(container.decode(stream), None)
+  if frame is None:
+    raise BadClip('no frame can be decoded')
+  clip.check_pixels(frame.width, frame.height)
+  height, width = frame.height, frame.width
+  if frame.rotation % 180:
+    height, width = width, height
   known = None not in stamps and frame.pts == min(stamps) and len(set(stamps)) == len(stamps)
   clock = np.sort(np.array(stamps, np.int64)) if known else None
   return Info(len(stamps), height, width, fps, clock, tick)
+
+
+def _first_frame(packets):
+  """What the first packets of a file, all of a short one, decode to first; None if to nothing."""
+  return next(itertools.chain.from_iterable(packet.decode() for packet in packets), None)
 
 
 def read(path, info, wanted, size):

@@ -112,8 +112,8 @@ class _Walk:
           self._take_zip_among_others(here / name)
       elif ending not in images.ENDINGS:
         self._count_up((ending or 'without ending') + ' in a zip' * zipped, len(own))
-    pictures = [name for ending in images.ENDINGS for name in by_ending[ending]]
-    pictures = [name for name in pictures if name not in set(clips)]
+    chosen = set(clips)
+    pictures = [n for ending in images.ENDINGS for n in by_ending[ending] if n not in chosen]
     if pictures and not clips and here != self.root:
       self._add(here)
       _, beside = images.frames_of(pictures)

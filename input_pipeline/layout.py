@@ -72,7 +72,8 @@ def of(root: pathlib.Path, table: str = '', order: str = stacks.ONE) -> Layout:
 def _of_table(root, table, entries, found, set_aside):
   name = pathlib.Path(table).name
   rule = f'as {name} says' if any(entry.split for entry in entries) else ''
-  are_ids = splits.are_ids([entry.label for entry in entries])
+  is_told = any(entry.label not in entry.parts[:1] for entry in entries)  # not by folders alone
+  are_ids = not is_told and splits.are_ids([entry.label for entry in entries])
   entries, group_rule = splits.grouped(entries, are_ids)
   class_rule = _ID_RULE if are_ids else f'as {name} says'
   aside = (found.passed_over, set_aside)
@@ -128,7 +129,7 @@ def _with_labels(entries, folders):
   """The first folder in which clips differ is their class, if they all lie in one."""
   while folders and all(folders) and len({own[0] for own in folders}) == 1:
     folders = [own[1:] for own in folders]
-  names = [own[0] if own else '' for own in folders]
+  names = [own[0].removesuffix('.zip') if own else '' for own in folders]
   outside, rule = names.count(''), ''
   if 0 < outside < len(names):
     rule = f'none, as {outside} clips lie outside of the folders'

@@ -39,8 +39,8 @@ _NO_VIDEO = re.compile(
 
 
 def of_folder(name: str) -> tuple[str, tuple[str, str]] | None:
-  """('train', 'val' or 'test', what its name says before and after) of a folder's name, or None."""
-  found = _NAME.fullmatch(name.lower())
+  """('train', 'val' or 'test', what its name says before and after) of a folder or zip, or None."""
+  found = _NAME.fullmatch(name.lower().removesuffix('.zip'))
   if not found:
     return None
   kind = next(kind for kind in _NAMES if found[kind])

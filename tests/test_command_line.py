@@ -1,5 +1,6 @@
 """The verbs as a user runs them, each in a fresh process; errors are one line and an exit code."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -163,11 +164,15 @@ def test_a_corrupt_video_among_good_ones_is_left_out_and_listed(tmp_path):
     video = np.random.default_rng(i).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
     np.savez(folder / f'{i}.npz', video=video)
   (folder / 'bad.mp4').write_bytes(b'not a video' * 100)
+  (folder / 'notes.txt').write_text('x')
   done = _run(
     *('main', f'--workdir={tmp_path}/run', '--config.data.source=folder'),
     *(f'--config.data.path={folder}', '--config.data.test_share=0.5', *TINY),
   )
   assert done.returncode == 0, done.stderr
+  census = json.loads((tmp_path / 'run' / 'config.json').read_text())['census']
+  assert (census['files'], census['left_out'], census['passed_over']) == (8, 1, {'.txt': 1})
+  assert 'files        8 of 9 used: 8 .npz' in done.stdout and 'passed over  1 .txt' in done.stdout
   assert '1 files left out' in done.stdout
   assert 'bad.mp4' in (tmp_path / 'run' / 'rejected.csv').read_text()
 

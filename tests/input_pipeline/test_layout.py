@@ -184,6 +184,15 @@ def test_folders_that_are_ids_are_groups_and_no_classes(put, tiny):
   assert told.record['classes_are_ids'] and 'not conditioned on' in str(told)
 
 
+def test_labels_of_a_list_are_told_however_many(put):
+  root = put(*(f'person{k}/{k}.npy' for k in range(12)))
+  assert Folder(root, 4, 16, 'train', windows=1).are_ids
+  lines = [f'person{k}/{k}.npy,name{k}' for k in range(12)]
+  (root / 'c.csv').write_text('\n'.join(['path,label', *lines]))
+  source = Folder(root, 4, 16, 'train', labels=root / 'c.csv', windows=1)
+  assert len(source.classes) == 12 and not source.are_ids
+
+
 def test_litter_is_left_out_and_counted(put, frames):
   root = put(*(f'{k}.npy' for k in range(4)), '.hidden.npy', '@eaDir/0.npy', 'lost+found/x.npy')
   put('$RECYCLE.BIN/1.npy', '__MACOSX/._0.npy', '__MACOSX/a/b.npy', 'notes.txt', 'README', 'b.txt')
@@ -280,6 +289,18 @@ def test_a_zip_of_folders_of_frames_is_read_in_place(tmp_path, clips):
   among = Folder(tmp_path, 4, 16, 'train', test_share=0)
   assert names(among)[0] == 'set.zip/cat/0'
   assert [n for reason, n in among.census.record['set_aside'].items() if 'broken.zip' in reason]
+
+
+def test_zips_are_splits_and_classes_as_folders_are(tmp_path, clips):
+  video = clips.numbered(6, 16, 16)
+  for name in ('ffs_train', 'ffs_test'):
+    zipped(tmp_path / f'{name}.zip', video, 'cat/a', 'dog/b')
+  found = both(tmp_path)
+  assert names(found['test']) == ['ffs_test.zip/cat/a', 'ffs_test.zip/dog/b']
+  assert found['train'].classes == ('cat', 'dog')
+  for path in tmp_path.iterdir():
+    path.rename(path.with_stem(path.stem.removeprefix('ffs_t')))
+  assert both(tmp_path)['train'].classes == ('est', 'rain')
 
 
 def test_stacks_of_clips_are_read_in_the_order_that_is_said(tmp_path, clips):
