@@ -2,7 +2,8 @@
 
 A prepared folder holds
   prepared.json   shape of the clips [T, H, W, C], names of the classes, and per split its shards,
-                  number of clips and timing (see `pipeline.Source`)
+                  number of clips and timing (see `pipeline.Source`); what the folder was taken
+                  for that it was made of (see `census.Census`)
   index.csv       a row a clip: see `COLUMNS`; `id` counts from 0 within the split
   rejected.csv    what was left out, and why
   SPLIT-k-of-n.array_record   the clips, each the bytes of its uint8 array

@@ -155,7 +155,7 @@ def _of_classes(used):
 def _said_of_classes(told):
   names, rule = told['classes'], told['class_rule']
   if len(names) < 2:
-    return rule or 'none'
+    return rule if rule.startswith('none') else 'none'
   shown = [f'{name} {count}' for name, count in itertools.islice(names.items(), _NAMES)]
   more = [f'and {len(names) - _NAMES} more'] if len(names) > _NAMES else []
   return f'{len(names)}: {", ".join(shown + more)}' + (f'; {rule}' if rule else '')

@@ -40,7 +40,9 @@ def read(
   if {'youtube_id', 'time_start'} <= set(columns):
     return _of_kinetics(table, columns, numbered, found)
   _check_columns(table, columns)
-  entries = [_entry(root, table, line, columns, cells) for line, cells in numbered if cells]
+  by_line = {line: _entry(root, table, line, columns, cells) for line, cells in numbered if cells}
+  _check_rows(table, by_line)
+  entries = list(by_line.values())
   _check_labels(table, entries)
   return entries, _unnamed(table, entries, found)
 
@@ -82,6 +84,17 @@ def _under(root, table, line, path):
 
 def _first_folder(relative):
   return relative.parts[0] if len(relative.parts) > 1 else ''
+
+
+def _check_rows(table, by_line):
+  """Raises ValueError for a clip that is named twice, or alone has no label."""
+  first, labelled = {}, any(entry.label for entry in by_line.values())
+  for line, entry in by_line.items():
+    if entry.name in first:
+      raise ValueError(f'{table}, line {line}: {entry.name} stands in line {first[entry.name]} too')
+    if labelled and not entry.label:
+      raise ValueError(f'{table}, line {line}: {entry.name} has no label, as others have')
+    first[entry.name] = line
 
 
 def _check_labels(table, entries):

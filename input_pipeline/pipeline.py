@@ -22,7 +22,11 @@ _BUFFER = 4  # batches read ahead; grain's own default, 500, is meant for single
 
 
 class Source(Protocol):
-  """Random access to clips. Picklable, and the same in every process."""
+  """Random access to clips. Picklable, and the same in every process.
+
+  Sources of files have a `census` too, for `census.of_sources`, and `are_ids`, which says that the
+  classes are rather names of videos or persons.
+  """
 
   classes: tuple[str, ...]  # names of the labels
   fingerprint: str  # equal for sources that hold the same clips

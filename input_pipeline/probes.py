@@ -99,7 +99,7 @@ class _Kept:
   def put(self, found: Sequence[tuple[str, Info]]) -> None:
     if self._db is None:
       return
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(sqlite3.Error, TypeError):  # what JSON has no word for is not kept
       self._db.execute('BEGIN')
       self._db.executemany(
         'INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?)',

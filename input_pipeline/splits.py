@@ -23,10 +23,13 @@ _NAME = re.compile(
 )
 
 # What comes after the name of a video that a clip was cut from: the times of Kinetics' clips, and
-# numbers such as _c01, -0003, _1, -Scene-012.
+# numbers such as _c01, -0003, _1, -Scene-012, and those of copies: (1), - Copy.
 _OF_CUT = re.compile(
-  r'(?P<video>.+?)(_\d{6}_\d{6}|[-_. ]+((c|clip|part|seg|segment|scene|shot|cut)[-_. ]*)?'
-  r'\(?\d+\)?)',
+  r'(?P<video>.+?)('
+  r'_\d{6}_\d{6}'
+  r'|[-_. ]+((c|clip|part|seg|segment|scene|shot|cut)[-_. ]*)?\(?\d+\)?'
+  r'|[-_ ]+copy([-_ ]*\(?\d+\)?)?'
+  r')',
   re.IGNORECASE,
 )
 # What cameras and programs number anything with; a day, of those that name files by the time.

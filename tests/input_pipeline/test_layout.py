@@ -132,6 +132,8 @@ def test_clips_beside_folders_make_no_classes(put):
     ('-abc_12xyz-_000010_000020.mp4', '-abc_12xyz-'),
     ('IMG_0001 (2).MOV', 'IMG_0001'),
     ('a/walk_01.mp4', 'a/walk'),
+    ('film3 - Copy.mp4', 'film3'),
+    ('film3 - Copy (2).mp4', 'film3'),
     *((name, '') for name in (
       'IMG_0001.MOV', 'VID_20240101_120000.mp4', 'clip_1.mp4', '0.npy', 'frame12', 'daria_walk',
       'GH010034.MP4', 'PXL_20230101_101010123.mp4', 'walk001.mp4',
@@ -154,7 +156,7 @@ def test_clips_of_one_video_are_on_one_side(put, cut):
 
 
 def test_a_whole_video_is_on_the_side_of_its_cuts(put):
-  root = put(*(f'film{v}{c}.npy' for v in range(6) for c in ('', ' (1)', ' (2)')))
+  root = put(*(f'film{v}{c}.npy' for v in range(6) for c in ('', ' (1)', ' - Copy')))
   for seed in range(4):
     train, test = (
       {n[:5] for n in names(s)} for s in both(root, test_share=0.4, split_seed=seed).values()
@@ -369,6 +371,20 @@ def test_columns_that_are_not_quite_right(put, head, says):
   with pytest.raises(ValueError, match=r'c\.csv: ') as e:
     both(root, labels=root / 'c.csv')
   assert says in str(e.value) and '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize(
+  ('rows', 'says'),
+  [
+    ('a.npy,x,train\nb.npy,x,train\n./a.npy,x,test', 'line 4: a.npy stands in line 2 too'),
+    ('a.npy,x,train\nb.npy,,test', 'line 3: b.npy has no label, as others have'),
+  ],
+)
+def test_rows_that_say_two_things_or_nothing(put, rows, says):
+  root = put('a.npy', 'b.npy')
+  (root / 'c.csv').write_text(f'path,label,split\n{rows}\n')
+  with pytest.raises(ValueError, match=f'c.csv, {says}'):
+    both(root, labels=root / 'c.csv')
 
 
 def test_labels_that_differ_by_case_or_blanks_only(put):
