@@ -6,6 +6,7 @@ from typing import Any
 
 import input_pipeline
 from hgdt_jax import config, processes
+from input_pipeline.census import of_sources as census_of
 
 
 def of(cfg: config.Config, split: str, workdir: pathlib.Path):
@@ -57,7 +58,7 @@ def with_classes(cfg: config.Config, source) -> config.Config:
 
 def census(sources) -> dict[str, Any]:
   """What the clips were taken for, for config.json, told on the terminal; `sources` by split."""
-  told = input_pipeline.census_of(sources.values())
+  told = census_of(sources.values())
   record = told.record if told else getattr(sources['train'], 'prepared_from', {})
   if record and processes.is_first():
     print(told or _prepared(record), flush=True)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from hgdt_jax import clip_sources, config
-from input_pipeline import census_of, images, probes, splits, video_files
+from input_pipeline import images, probes, splits, video_files
+from input_pipeline.census import of_sources as census_of
 from input_pipeline.discovery import Entry
 from input_pipeline.folder import Folder
 
