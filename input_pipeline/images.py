@@ -65,29 +65,30 @@ def _ends_as_image(name):
 
 
 def probe(path):
-  files = _files(path)
-  if not files:
+  names = _names(path)
+  if not names:
     raise BadClip('no frames')
-  with opened(files[0]) as image:
+  with opened(path / names[0]) as image:
     image = pixels(image)
-  return Info(len(files), image.shape[0], image.shape[1], 0.0)
+  return Info(len(names), image.shape[0], image.shape[1], 0.0)
 
 
 def read(path, info, wanted, size):
   del info
-  files, frames = _files(path), []
-  for i in wanted[wanted < len(files)]:
-    with opened(files[i]) as image:
+  names, frames = _names(path), []
+  for i in wanted[wanted < len(names)]:
+    with opened(path / names[i]) as image:
       frames.append(resize.from_array(pixels(image), size))
   return frames
 
 
-def _files(path):
+def _names(path):
+  """Those of the frames in a folder; of an image, the one that adds nothing to its path."""
   if path.is_file():
-    return [path]
+    return ['']
   changed = path.stat().st_mtime_ns
   names = _kept if time.time_ns() - changed > _SETTLED else _listed
-  return [path / name for name in names(path, changed)]
+  return names(path, changed)
 
 
 def _listed(path, changed):

@@ -6,6 +6,10 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
+
+from input_pipeline.folder import Folder
+from input_pipeline.splits import SPLITS
 
 _CODECS = {
   '.mp4': 'libx264',
@@ -78,3 +82,47 @@ def shared_clips():
   if not root.is_dir():
     pytest.skip('no shared/data beside the repository')
   return root
+
+
+@pytest.fixture
+def put(tmp_path, clips):
+  """Puts tiny clips at these places under the test's folder."""
+  np.save(tmp_path / 'a.npy', clips.numbered(6, 16, 16))
+  content = (tmp_path / 'a.npy').read_bytes()
+  (tmp_path / 'a.npy').unlink()
+
+  def at(*names):
+    for name in names:
+      (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+      (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+  return at
+
+
+@pytest.fixture
+def frames(clips):
+  """Writes numbered frames as images of these names."""
+
+  def write(folder, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in zip(names, clips.numbered(len(names), 16, 16)):
+      Image.fromarray(frame).save(folder / name)
+
+  return write
+
+
+@pytest.fixture(scope='session')
+def both():
+  """The sources of both splits of a folder, of one clip a file."""
+
+  def sources(root, **options):
+    return {split: Folder(root, 4, 16, split, windows=1, **options) for split in SPLITS}
+
+  return sources
+
+
+@pytest.fixture(scope='session')
+def names():
+  """The names of the files that a source uses."""
+  return lambda source: [entry.name for entry, _ in source._files]

@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hgdt_jax import clip_sources, run, scoring, workdir
 from hgdt_jax.clip_decoder import Cut
 from hgdt_jax.clip_folders import Folders
 from input_pipeline import prepare
+from input_pipeline.arrayrecord import ArrayRecords
 
 
 @pytest.fixture(scope='module')
@@ -147,3 +150,39 @@ def test_a_prepared_set_tells_what_it_was_made_of(phone, tiny, tmp_path, capsys)
   sources = {split: clip_sources.of(cfg, split, tmp_path) for split in ('train', 'test')}
   check(clip_sources.census(sources))
   assert 'prepared from the folder phone: 35 files, 35 clips; held out' in capsys.readouterr().out
+
+
+def test_ids_stay_ids_when_they_are_prepared(tiny, tmp_path, clips):
+  for k in range(12):
+    (tmp_path / 'set' / f'person{k}').mkdir(parents=True)
+    np.save(tmp_path / 'set' / f'person{k}' / 'a.npy', clips.numbered(4, 16, 16))
+  arguments = [f'--path={tmp_path}/set', f'--out={tmp_path}/out', '--size=16', '--frames=4']
+  assert prepare.main(['--source=folder', '--workers=0', *arguments]) == 0
+  source = ArrayRecords(tmp_path / 'out', 4, 16, 'train')
+  assert len(source.classes) == 12 and source.are_ids
+  asked = lambda classes: dataclasses.replace(
+    tiny, data=dataclasses.replace(tiny.data, classes=classes)
+  )
+  assert clip_sources.with_classes(asked(-1), source).data.classes == 0
+  assert clip_sources.with_classes(asked(12), source).data.classes == 12
+
+
+def test_clips_inside_files_are_scored_and_told_apart(tmp_path, clips):
+  """Zips of frames and stacks of clips, by the bytes that they are made of."""
+  video = clips.numbered(8, 16, 16)
+  with zipfile.ZipFile(tmp_path / 'set.zip', 'w') as archive:
+    for k, frame in enumerate(video):
+      for name in ('a', 'b'):
+        with archive.open(f'{name}/{k}.png', 'w') as file:
+          Image.fromarray(frame).save(file, format='PNG')
+  (tmp_path / 'stacks').mkdir()
+  np.save(tmp_path / 'stacks' / 'x.npy', np.stack([video[..., 0]] * 2, axis=1))
+  cut = Cut(frames=8, npy_order='TNHW')
+  folders = Folders(tmp_path / 'set.zip', tmp_path / 'stacks', cut, 4)
+  real, fake = (np.concatenate(list(side.batches())) for side in (folders.real, folders.fake))
+  np.testing.assert_array_equal(real, np.stack([video] * 2))
+  np.testing.assert_array_equal(fake, real)
+  assert [one.record['endings'] for one in folders.censuses] == [{'in .zip': 2}, {'in .npy': 2}]
+  before = folders.fake.fingerprint
+  np.save(tmp_path / 'stacks' / 'x.npy', np.stack([video[..., 0] + 1] * 2, axis=1))
+  assert Folders(tmp_path / 'set.zip', tmp_path / 'stacks', cut, 4).fake.fingerprint != before
