@@ -32,7 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
   data.short = 'drop'  # what becomes of a video too short: drop, loop or pad (its last frame held)
   data.labels = ''  # CSV of a folder: path, and any of label, split, group; UCF-101's, Kinetics'
   data.npy_order = 'THWC'  # axes of npy files; of many clips: TNHW (Moving MNIST), NTHW, NTHWC
-  data.max_bad = 0.5  # share of files that may be unreadable; more stops the run
+  data.max_bad = 0.5  # share of files that may be unreadable at the start; more stops the run
   data.test_share = 0.1  # of a folder that says nothing of splits
   data.flip = False  # mirror half of the clips
   data.jitter = 0.0  # strength of the colour jitter, one draw a clip

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +12,13 @@ from typing import Any
 
 def write(path: pathlib.Path, text: str) -> None:
   """In the place of what was there, once all of it is on disk."""
-  part = path.with_name(f'.{path.name}.part')
-  part.write_text(text, encoding='utf-8')
-  os.replace(part, path)
+  # Of this call alone: two programs may write one file at once.
+  part = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.part')
+  try:
+    part.write_text(text, encoding='utf-8')
+    os.replace(part, path)
+  finally:
+    part.unlink(missing_ok=True)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:

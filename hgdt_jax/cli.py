@@ -18,9 +18,7 @@ def _say(error, code):
 
 
 # Before anything slow is imported.
-interrupts.install(
-  lambda stop: _say(f'stopped by {stop.signal}; resume with the same command', stop.code)
-)
+interrupts.install(lambda stop: _say(f'stopped by {stop.signal}; {stop.advice}', stop.code))
 
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from input_pipeline import stacks, video_files
+from input_pipeline.sampling import Sampling
 
 READERS = min(8, os.cpu_count() or 1)  # threads; decoders release the interpreter
 _HELD = 2**30  # bytes; clips of a file that take more are decoded twice, to be checked and used
@@ -27,8 +28,11 @@ class Cut:
     window_stride: from the start of one clip of a file to the start of the next; 0 takes one clip a
       file, from its first frame.
     size: short side to this many pixels and the centre cropped; 0 leaves frames as they are.
-    max_clips: the first so many, in sorted order; 0 for all.
+    max_clips: so many, of files drawn at random; 0 for all.
     npy_order: of the axes of npy files, of `stacks.ORDERS`.
+    fps: of the clips, of real files and of generated ones: the frames nearest to so many instants a
+      second, instead of `stride`; `window_stride` counts such instants. 0: as `stride` says.
+    seed: of the draw of `max_clips`.
   """
 
   frames: int = 16
@@ -37,26 +41,27 @@ class Cut:
   size: int = 0
   max_clips: int = 0
   npy_order: str = stacks.ONE
+  fps: tuple[float, float] = (0.0, 0.0)
+  seed: int = 0
 
-  def starts(self, length: int) -> range:
-    """First frames of the clips in a file of `length` frames; empty where it is too short."""
-    last = length - self.span
-    if self.window_stride:
-      return range(0, last + 1, self.window_stride)
-    return range(min(1, last + 1))
+  def windows(self, info: video_files.Info, side: int = 0) -> np.ndarray:
+    """The frames of each clip in a file of real (0) or generated clips (1): int `[clips, frames]`.
 
-  @property
-  def span(self) -> int:
-    return (self.frames - 1) * self.stride + 1
+    No clip spans a gap in the file's time that is longer than itself. Raises BadClip for a file
+    that is too short, or has no clock where `fps` needs one.
+    """
+    fps = self.fps[side]
+    rule = Sampling(self.frames, 1 if fps else self.stride, fps)
+    return np.stack([rule.indices(info, start) for start in rule.spaced(info, self.window_stride)])
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-  """A clip file, what is known of it, and the first frames of its clips."""
+  """A clip file, what is known of it, and the frames of its clips (`Cut.windows`)."""
 
   path: pathlib.Path
   info: video_files.Info
-  starts: range
+  windows: np.ndarray
 
 
 class Decoder:
@@ -66,7 +71,7 @@ class Decoder:
   that is damaged inside is left out, with the file it pairs with, and the walk goes on.
 
   Args:
-    files: tuples of files that go together; their clips begin at the frames that all of them have.
+    files: tuples of files that go together; the n-th clip of one goes with those of the others.
     cut: how clips are cut.
     batch: clips in a batch, at most.
     left_out: by path, why a file is not used; those found to be damaged are added.
@@ -79,14 +84,14 @@ class Decoder:
     batch: int,
     left_out: dict[pathlib.Path, str],
   ):
-    starts = [min((file.starts for file in together), key=len) for together in files]
-    self._files = list(zip(files, starts))
+    clips = [range(min(len(file.windows) for file in together)) for together in files]
+    self._files = list(zip(files, clips))
     self.cut, self._batch, self._left_out = cut, batch, left_out
     self._most = cut.max_clips or sys.maxsize
     self._lost: set[int] = set()  # indices of files that a walk has left out
 
   def used(self) -> list[tuple[tuple[File, ...], range]]:
-    """Files, and the first frames of the clips that are taken of them."""
+    """Files, and the numbers of the clips that are taken of them."""
     used, left = [], self._most
     for i, (files, starts) in enumerate(self._files):
       if i not in self._lost and starts[:left]:
@@ -174,12 +179,11 @@ class Decoder:
     while waiting:
       yield waiting.popleft().result()
 
-  def _read(self, files, start):
-    frames = start + self.cut.stride * np.arange(self.cut.frames)
+  def _read(self, files, number):
     clips = []
     for file in files:
       try:
-        clip = video_files.read(file.path, frames, self.cut.size or None, file.info)
+        clip = video_files.read(file.path, file.windows[number], self.cut.size or None, file.info)
       except video_files.BadClip as error:
         raise _Damaged(file.path, str(error)) from error
       clips.append(clip)

@@ -3,25 +3,28 @@
 import hashlib
 import itertools
 import pathlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import av
 import numpy as np
 
+from hgdt_jax import clip_sides, pairing
 from hgdt_jax.clip_decoder import Cut, Decoder, File
-from hgdt_jax.metrics import clip_sets
+from hgdt_jax.metrics import clip_sets, ranges
 from input_pipeline import census, layout, probes, video_files
 from input_pipeline.discovery import Entry
 from input_pipeline.files import check_folder
 
 
 class FolderClips:
-  """A `ClipSet`: the first or second of the files that a `Decoder` reads."""
+  """A `ClipSet`: the real (side 0) or generated (1) files that a `Decoder` reads."""
 
   def __init__(self, decoder: Decoder, facts: dict[str, Any], side: int = 0):
     self.decoder, self._facts, self._side = decoder, facts, side
     self._digests: dict[pathlib.Path, str] = {}
+    self._kinds: dict[pathlib.Path, str] = {}
 
   @property
   def groups(self) -> np.ndarray:
@@ -30,23 +33,37 @@ class FolderClips:
 
   @property
   def facts(self) -> dict[str, Any]:
-    infos = [files[self._side].info for files, _ in self.decoder.used()]
-    return self._facts | _facts(infos, self.decoder.cut)
+    files = [self._own(files) for files, _ in self.decoder.used()]
+    stored = {'stored_as': ', '.join(sorted({self._kind(file.path) for file in files}))}
+    cut = self.decoder.cut
+    infos = [file.info for file in files]
+    return self._facts | _facts(infos, cut, cut.fps[self._side]) | stored
+
+  def _kind(self, path):
+    if path not in self._kinds:
+      self._kinds[path] = video_files.kind(path)
+    return self._kinds[path]
 
   @property
   def fingerprint(self) -> str:
     """Hash of the files' content, the windows and the decoder: any changed byte changes it."""
     digest = hashlib.sha256(f'{self.decoder.cut} av {av.__version__}'.encode())
     for files, starts in self.decoder.used():
-      path = files[self._side].path
+      path = self._own(files).path
       if path not in self._digests:
         self._digests[path] = _digest(path)
       digest.update(f' {starts} {self._digests[path]}'.encode())
     return digest.hexdigest()
 
   def batches(self) -> Iterator[np.ndarray]:
-    for batch in self.decoder.batches():
-      yield batch[self._side]
+    paths = [self._own(files).path for files, _ in self.decoder.used()]
+    stored = all(path.suffix.lower() in video_files.ARRAYS for path in paths)
+    batches = map(self._own, self.decoder.batches())
+    yield from ranges.watched(batches, self._facts.get('data', 'clips'), stored)
+
+  def _own(self, together):
+    """The part of this side, of what is of both or of this side alone."""
+    return together[self._side] if len(together) > 1 else together[0]
 
 
 class FolderPairs(clip_sets.Pairs):
@@ -54,6 +71,16 @@ class FolderPairs(clip_sets.Pairs):
 
   def batches(self):
     return clip_sets.equal_shapes(self.real.decoder.batches())
+
+  def check(self):
+    decoder = self.real.decoder
+    for (real, fake), _ in decoder.used() if not decoder.cut.size else ():
+      sizes = [(file.info.height, file.info.width) for file in (real, fake)]
+      if sizes[0] != sizes[1]:
+        raise ValueError(
+          f'paired clips differ in shape: {real.path} is {real.info.width}x{real.info.height}, '
+          f'{fake.path} {fake.info.width}x{fake.info.height}; give one size for both (--size)'
+        )
 
 
 class Folders:
@@ -69,9 +96,9 @@ class Folders:
   Attributes:
     real: the clips of one folder.
     fake: those of the other.
-    pairs: the i-th file of one folder with the i-th of the other, sorted by name, and their clips
-      from the same frames; a pair of which one file cannot be used is left out whole. None where
-      one folder has more files.
+    pairs: the files that `pairing.of` puts together, and their clips from the same frames; a pair
+      of which one file cannot be used is left out whole. None where a file has no counterpart.
+    pairing: which belong together, by what rule, and which are alone.
 
   Raises:
     FileNotFoundError: a folder is missing.
@@ -82,34 +109,53 @@ class Folders:
     self._layouts = [
       layout.of(check_folder(root, or_zip=True), order=cut.npy_order) for root in (real, fake)
     ]
-    listed = [_look_at(layout) for layout in self._layouts]
-    self._cut, self._listed = cut, listed
-    self._paths = [entry.path for one in listed for entry, _ in one]
+    roots = [found.root for found in self._layouts]
+    self._cut, self._listed = cut, [_look_at(found) for found in self._layouts]
+    self._paths = [entry.path for listed in self._listed for entry, _ in listed]
     self._left_out: dict[pathlib.Path, str] = {}
-    kept = [_usable(one, cut, self._left_out) for one in listed]
+    for root, listed in zip(roots, self._listed):
+      self._left_out |= clip_sides.twice(root, [entry.path for entry, _ in listed])
+    once = [[one for one in f if one[0].path not in self._left_out] for f in self._listed]
+    names = [[clip_sides.name_of(r, e.path) for e, _ in f] for r, f in zip(roots, once)]
+    kept = [_usable(listed, cut, self._left_out, side) for side, listed in enumerate(once)]
     for found, usable in zip(self._layouts, kept):
       _check_any(found, usable, self._left_out)
-    decode = lambda files: Decoder(files, cut, batch, self._left_out)
+
+    def decode(root, files):
+      if cut.max_clips:
+        key = lambda together: clip_sides.name_of(root, together[0].path)
+        files = sorted(files, key=lambda together: clip_sides.draw(cut.seed, key(together)))
+      return Decoder(files, cut, batch, self._left_out)
+
     self.real, self.fake = (
-      FolderClips(decode([(file,) for file in files if file]), facts | {'data': root.name})
-      for root, files in zip((real, fake), kept)
+      FolderClips(
+        decode(root, [(file,) for file in files if file]),
+        facts | {'data': clip_sides.called(root)},
+        side,
+      )
+      for side, (root, files) in enumerate(zip(roots, kept))
     )
-    self.pairs = None
-    if len(kept[0]) == len(kept[1]):
-      both = decode([pair for pair in zip(*kept) if all(pair)])
+    self.pairing, self.pairs = pairing.of(*names), None
+    if not any(self.pairing.alone):
+      pairs = [(kept[0][i], kept[1][j]) for i, j in self.pairing.pairs]
+      both = decode(real, [pair for pair in pairs if all(pair)])
+      facts = facts | {'paired_by': self.pairing.rule}
       self.pairs = FolderPairs(*(FolderClips(both, facts, side) for side in (0, 1)))
+    if not any(cut.fps):
+      _warn_of_rates(*kept)
 
   @property
   def censuses(self) -> tuple[census.Census, census.Census]:
     """What the two folders were taken for; every clip in them is scored, whatever its split."""
-    real, fake = (self._census(*one) for one in zip(self._layouts, self._listed))
+    real, fake = (self._census(side) for side in (0, 1))
     return real, fake
 
-  def _census(self, layout, listed):
+  def _census(self, side):
+    layout, listed = self._layouts[side], self._listed[side]
     infos, parts = dict(listed), {}
     for name, entries in layout.by_name.items():
       used = [(entry, infos[entry]) for entry in entries if entry.path not in self._left_out]
-      clips = sum(len(self._cut.starts(info.frames)) for _, info in used)
+      clips = sum(len(self._cut.windows(info, side)) for _, info in used)
       left_out = [(e.name, self._left_out[e.path]) for e in entries if e.path in self._left_out]
       parts[name] = census.Part(clips, tuple(used), tuple(left_out))
     rule = layout.split_rule or 'no folder is named after a split'
@@ -128,16 +174,19 @@ def _look_at(found) -> list[tuple[Entry, video_files.Info | str]]:
   return [(e, str(i) if isinstance(i, video_files.BadClip) else i) for e, i in zip(entries, looks)]
 
 
-def _usable(listed, cut, left_out) -> list[File | None]:
+def _usable(listed, cut, left_out, side) -> list[File | None]:
   """None in place of each file that cannot be used, with the reason in `left_out`."""
   files = []
   for entry, info in listed:
-    reason = info if isinstance(info, str) else ''
-    if not reason and not cut.starts(info.frames):
-      reason = f'too short: {info.frames} frames, {cut.span} needed'
-    if reason:
-      left_out[entry.path] = reason
-    files.append(None if reason else File(entry.path, info, cut.starts(info.frames)))
+    try:
+      if isinstance(info, str):
+        raise video_files.BadClip(info)
+      windows = cut.windows(info, side)
+    except video_files.BadClip as error:
+      left_out[entry.path] = str(error)
+      files.append(None)
+    else:
+      files.append(File(entry.path, info, windows))
   return files
 
 
@@ -150,11 +199,26 @@ def _check_any(found, usable, left_out):
   raise ValueError(f'{root}: none of its {len(usable)} clips can be used; {path.name}: {reason}')
 
 
-def _facts(infos, cut):
+def _warn_of_rates(real, fake):
+  """Warns where the two sides have different rates, and so would be told apart by speed."""
+  rates = [
+    sorted({round(f.info.fps, 2) for f in side if f and f.info.fps}) for side in (real, fake)
+  ]
+  if all(rates) and rates[0] != rates[1]:
+    real, fake = (' to '.join(f'{r:g}' for r in dict.fromkeys((s[0], s[-1]))) for s in rates)
+    warnings.warn(
+      f'real clips have {real} frames a second, generated ones {fake}: scores compare motion at '
+      'different speeds; give --fps to read both at one rate',
+      stacklevel=3,
+    )
+
+
+def _facts(infos, cut, fps):
   """What the stamp says of files: `infos` of those used."""
   native = sorted({f'{info.width}x{info.height}' for info in infos})
-  rates = sorted({round(info.fps, 3) for info in infos if info.fps})
-  facts = {'frames': cut.frames, 'stride': cut.stride, 'window_stride': cut.window_stride}
+  rates = [fps] if fps else sorted({round(info.fps, 3) for info in infos if info.fps})
+  stride = None if fps else cut.stride  # at a rate no one stride says which frames are taken
+  facts = {'frames': cut.frames, 'stride': stride, 'window_stride': cut.window_stride}
   if cut.size:
     facts |= {'resolution': f'{cut.size}x{cut.size}', 'resolution_of_files': ', '.join(native)}
     facts['resize_of_files'] = 'short side, bilinear, antialias, centre crop'

@@ -17,7 +17,10 @@ class Interrupted(BaseException):
   Attributes:
     signal: its name.
     code: the exit code, 128 and its number, by which a scheduler sees that the run is not done.
+    advice: what is kept, and how to go on.
   """
+
+  advice = 'resume with the same command'
 
   def __init__(self, number: int):
     super().__init__(signal.Signals(number).name)

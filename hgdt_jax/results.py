@@ -1,5 +1,6 @@
 """All methods side by side: drawn from one model with the same seeds, scored, written down."""
 
+import math
 import pathlib
 from collections.abc import Mapping
 
@@ -85,7 +86,7 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
     return {}
   video, _ = _draw(trained, method, held_out, _table_steps(trained, method), cfg.hybrid.tau)
   found = _scores(held_out['video'], video, _CURVES)
-  values = {name: one.value for name, one in found.items()}
+  values = {name: one.value for name, one in found.items() if math.isfinite(one.value)}
   if 'generator' in STAGES[stage].trains and cfg.hybrid.tau != AUTO:
     (test,) = laws.truncation(trained, held_out, [cfg.hybrid.tau], [method])
     values['two_sample_statistic'] = test['statistic']
@@ -223,7 +224,7 @@ def _curves(trained, held_out, rows):
       video, seconds = _draw(trained, method, held_out, steps, tau)
       scores = _scores(held_out['video'], video, _CURVES)
       scores |= _warping(cfg, held_out['video'], video)
-      values = {name: one.value for name, one in scores.items()}
+      values = protocol.results_row(method, scores)['metrics']
     return {
       'network_evaluations': trained.evaluations(method, steps, known=trained.needs_image(method)),
       'seconds_per_clip': seconds,

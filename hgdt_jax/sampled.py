@@ -15,6 +15,7 @@ from hgdt_jax.request import Request
 from hgdt_jax.sampling import folders
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
+from input_pipeline.sampling import Sampling
 
 
 def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format='mp4') -> None:
@@ -36,7 +37,9 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
     frames=asked.frames,
     sampler=asked.sampler,
     threshold=asked.threshold,
-    known=_known(asked.condition, asked.at, cfg) if asked.condition else None,
+    known=_known(asked.condition, asked.at, asked.frames or cfg.data.frames, cfg.data)
+    if asked.condition
+    else None,
   )
   if asked.guidance is not None:
     how['guidance'] = Guidance(asked.guidance, asked.interval, asked.rescale)
@@ -80,14 +83,23 @@ def _check_request(cfg, asked):
     raise ValueError(f'--threshold={asked.threshold}: the model works on latents, which it may cut')
 
 
-def _known(path, at, cfg):
-  """The frames that a clip is to contain, from a file."""
+def _known(path, at, frames, data):
+  """The frames that a clip of `frames` is to contain, of a file, at the rate of the training clips.
+
+  Without a clock a file is taken to have that rate; one that is too long gives its first frames.
+  """
   if not path.exists():
     raise FileNotFoundError(f'--condition={path}: no such file or folder')
   try:
     info = video_files.probe(path)
-    at = tuple(at) or tuple(range(info.frames))
-    pixels = video_files.read(path, range(len(at)), cfg.data.size, info)
+    fps = data.target_fps if info.stamps is not None else 0.0
+    given = Sampling(len(at) or frames, data.stride, fps).beginning(info)
+    if len(given) < len(at):
+      rate = f'{fps:g} a second' if fps else f'stride {data.stride}'
+      raise BadClip(
+        f'gives {len(given)} frames at {rate}, the rate of the model; --at has {len(at)}'
+      )
+    pixels = video_files.read(path, given, data.size, info)
   except BadClip as error:
     raise ValueError(f'--condition={path}: {error}') from error
-  return Known(pixels, at)
+  return Known(pixels, tuple(at) or tuple(range(len(given))))

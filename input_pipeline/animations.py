@@ -50,10 +50,9 @@ def probe(path):
   with images.opened(path) as image:
     clip.check_pixels(*image.size)
     width, height = image.size
-    pages = image.n_frames if image.format == 'TIFF' else 0
-  if pages:
-    clip.check_frames(pages)
-    return Info(pages, height, width, 0.0)
+    if image.format == 'TIFF':
+      clip.check_frames(image.n_frames)
+      return images.probed(image.n_frames, lambda k: _page(image, k))
   with path.open('rb') as file:
     waits = list(_waits(file))
   if not waits:
@@ -65,7 +64,6 @@ def probe(path):
 
 
 def read(path, info, wanted, size):
-  del info
   frames = []
   with images.opened(path) as image:
     if int(wanted[-1]) * image.width * image.height > clip.MAX_SKIPPED:
@@ -73,11 +71,16 @@ def read(path, info, wanted, size):
     still = getattr(image, 'default_image', False)  # of an APNG: shown where nothing moves
     for i in wanted:
       try:
-        image.seek(int(i) + still)
+        frame = _page(image, int(i) + still)
       except EOFError:
         break
-      frames.append(resize.from_array(images.pixels(image), size))
+      frames.append(resize.from_array(images.rgb(frame, info.bits), size))
   return frames
+
+
+def _page(image, k):
+  image.seek(k)
+  return images.pixels(image)
 
 
 def _waits(file):

@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from input_pipeline import clip, resize
+from input_pipeline import clip, depth, resize
 from input_pipeline.clip import BadClip, Info
 
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others take memory as they please
@@ -18,23 +18,31 @@ _ONE_PARSER = threading.Lock()
 
 def probe(path):
   with _open(path) as file:
-    shape, _, _ = _header(file)
-  return Info(shape[0], shape[1], shape[2], 0.0)
+    shape, columns_first, dtype = _header(file)
+    bits = 16
+    if dtype.itemsize > 1:
+      frames = _frames(file, shape, columns_first, dtype, depth.sampled(shape[0]))
+      bits = depth.of(frames)
+  return Info(shape[0], shape[1], shape[2], 0.0, bits=bits)
 
 
 def read(path, info, wanted, size):
-  del info
   with _open(path) as file:
     shape, columns_first, dtype = _header(file)
     wanted = wanted[wanted < shape[0]]
-    if columns_first:
-      frames = iter(_of_columns(file, shape, dtype)[wanted])
-    else:
-      frames = _frames(file, shape, dtype, wanted)
-    return [resize.from_array(resize.to_rgb(_in_8_bits(frame)), size) for frame in frames]
+    frames = _frames(file, shape, columns_first, dtype, wanted)
+    if dtype.itemsize > 1:
+      frames = (depth.in_8_bits(frame, info.bits) for frame in frames)
+    return [resize.from_array(resize.to_rgb(frame), size) for frame in frames]
 
 
-def _frames(file, shape, dtype, wanted):
+def _frames(file, shape, columns_first, dtype, wanted):
+  if columns_first:
+    return iter(_of_columns(file, shape, dtype)[wanted])
+  return _of_rows(file, shape, dtype, wanted)
+
+
+def _of_rows(file, shape, dtype, wanted):
   """Those of the frames that are there, one at a time."""
   first, size = file.tell(), math.prod(shape[1:]) * dtype.itemsize
   for i in wanted:
@@ -48,10 +56,6 @@ def _frames(file, shape, dtype, wanted):
 def _of_columns(file, shape, dtype):
   content = file.read(math.prod(shape) * dtype.itemsize)
   return np.frombuffer(content, dtype).reshape(shape, order='F')
-
-
-def _in_8_bits(frame):
-  return frame if frame.dtype.itemsize == 1 else (frame >> 8).astype(np.uint8)
 
 
 @contextlib.contextmanager

@@ -33,10 +33,12 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Census:
-  """Attributes:
-  layout: of the folder.
-  parts: by split.
-  split_rule: how the splits come about.
+  """What was made of a folder, as text for a person and as a record for a file.
+
+  Attributes:
+    layout: of the folder.
+    parts: by split.
+    split_rule: how the splits come about.
   """
 
   layout: Layout

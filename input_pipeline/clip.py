@@ -19,7 +19,7 @@ class BadClip(ValueError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Info:
-  """What is known of a clip: sizes as shown (after any rotation that the file asks for)."""
+  """What is known of a clip: sizes as shown (after any turn and pixel aspect that it asks for)."""
 
   frames: int
   height: int
@@ -28,6 +28,9 @@ class Info:
   # time stamp of each frame in the stream's own unit, of `tick` seconds; None where unknown
   stamps: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
   tick: float = 0.0
+  # whether no stamp was missing or repeated, so that a frame can be sought by its own
+  exact: bool = dataclasses.field(default=False, repr=False, compare=False)
+  bits: int = dataclasses.field(default=16, repr=False, compare=False)  # used, of 16-bit values
 
 
 def check_frames(frames):

@@ -6,10 +6,16 @@ import itertools
 import av
 import numpy as np
 
-from input_pipeline import clip, demuxers, index, resize
+from input_pipeline import clip, demuxers, index, picture
 from input_pipeline.clip import BadClip, Info
 
-_COVER = av.stream.Disposition.attached_pic  # the picture of a song is no clip
+# the picture of a song and the previews of a film are no clips
+_COVER = (
+  av.stream.Disposition.attached_pic
+  | av.stream.Disposition.timed_thumbnails
+  | av.stream.Disposition.still_image
+)
+_ASPECT = 8  # a pixel is no longer than so many are high, nor the other way round
 _SEEK = 8  # frames: to decode so few costs no more than to seek
 
 
@@ -31,19 +37,32 @@ def probe(path):
     if not stamps:
       raise BadClip('no frames')
     fps, tick = float(stream.average_rate or 0), float(stream.time_base or 0)
-    frame = _first_frame(first)
+    frame, aspect = _first_frame(first), _aspect(stream)
   if frame is None and len(first) == index.FIRST:  # a recording that began between key frames
     with _open(path) as (container, stream):
       frame = next(container.decode(stream), None)
   if frame is None:
     raise BadClip('no frame can be decoded')
   clip.check_pixels(frame.width, frame.height)
-  height, width = frame.height, frame.width
-  if frame.rotation % 180:
-    height, width = width, height
-  known = None not in stamps and frame.pts == min(stamps) and len(set(stamps)) == len(stamps)
-  clock = np.sort(np.array(stamps, np.int64)) if known else None
-  return Info(len(stamps), height, width, fps, clock, tick)
+  height, width = picture.shape(frame, aspect)
+  clip.check_pixels(width, height)
+  clock, exact = _clock(stamps, frame.pts, fps, tick)
+  return Info(len(stamps), height, width, fps, clock, tick, exact)
+
+
+def _clock(stamps, first, fps, tick):
+  """(sorted stamps of the frames or None, whether they are certain enough to seek by).
+
+  Stamps that are missing are put between their neighbours, or in even steps if all are.
+  """
+  known = [k for k, stamp in enumerate(stamps) if stamp is not None]
+  if known:
+    filled = np.interp(np.arange(len(stamps)), known, [stamps[k] for k in known])
+    exact = len(known) == len(stamps) and first == min(stamps) and len(set(stamps)) == len(stamps)
+    return np.sort(np.rint(filled).astype(np.int64)), exact
+  if fps and tick:
+    return np.rint(np.arange(len(stamps)) / (fps * tick)).astype(np.int64), False
+  return None, False
 
 
 def _first_frame(packets):
@@ -51,8 +70,14 @@ def _first_frame(packets):
   return next(itertools.chain.from_iterable(packet.decode() for packet in packets), None)
 
 
+def codec(path) -> str:
+  """Codec and layout of pixels, as FFmpeg names them."""
+  with _open(path) as (_, stream):
+    return f'{stream.codec_context.name} {stream.codec_context.pix_fmt}'
+
+
 def read(path, info, wanted, size):
-  seek = info.stamps is not None and wanted[0] > _SEEK
+  seek = info.exact and wanted[0] > _SEEK
   frames = _decode(path, info, wanted, size, seek)
   return frames if frames is not None else _decode(path, info, wanted, size, False)
 
@@ -79,7 +104,7 @@ def _decode(path, info, wanted, size, seek):
         if frame.is_corrupt:
           raise BadClip(f'frame {at} is damaged')
         clip.check_pixels(frame.width, frame.height)
-        got.append(resize.from_frame(frame, size))
+        got.append(picture.shown(frame, size, _aspect(stream)))
         if len(got) == len(wanted):
           break
       else:
@@ -108,8 +133,19 @@ def _open(path):
     streams = [s for s in container.streams.video if not s.disposition & _COVER]
     if not streams:
       raise BadClip('no video stream')
-    stream = streams[0]
+    stream = max(streams, key=_pixels)  # the first of those as large: cameras add a small preview
     clip.check_pixels(stream.codec_context.width, stream.codec_context.height)
+    picture.check_transfer(stream.codec_context.color_trc)
     stream.codec_context.options = {'max_pixels': str(clip.MAX_PIXELS)}
     stream.thread_type = 'NONE'  # clips are small: threads cost more than they give
     yield container, stream
+
+
+def _pixels(stream):
+  return stream.codec_context.width * stream.codec_context.height
+
+
+def _aspect(stream) -> float:
+  """Width of a pixel by its height; players ignore what cannot be one."""
+  ratio = float(stream.sample_aspect_ratio or 1)
+  return ratio if 1 / _ASPECT <= ratio <= _ASPECT else 1.0

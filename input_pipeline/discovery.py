@@ -34,10 +34,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-  """Attributes:
-  entries: clips, by name.
-  passed_over: files that are no clips, by ending.
-  set_aside: files that were left out for where they lie, by the reason.
+  """What a folder holds.
+
+  Attributes:
+    entries: clips, by name.
+    passed_over: files that are no clips, by ending.
+    set_aside: files that were left out for where they lie, by the reason.
   """
 
   entries: tuple[Entry, ...]

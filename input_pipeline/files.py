@@ -29,7 +29,7 @@ class FileClips:
   Decoded files are kept in memory if all of them fit in `cache_bytes` (in each worker process).
 
   Raises ValueError with a summary if no file is usable, or if more than the share `max_bad` of the
-  files is bad (short ones do not count).
+  files is bad at the start (short ones do not count, nor does what is found when frames are read).
   """
 
   def __init__(
@@ -81,7 +81,8 @@ class FileClips:
     """Clip i at a start drawn from `rng` (train), or `self[i]` (test)."""
     file, start = self._locate(i)
     if self.split == 'train':
-      start = int(rng.integers(self.sampling.starts(self._files[file][1])))
+      info = self._files[file][1]
+      start = self.sampling.nth_start(info, int(rng.integers(self.sampling.starts(info))))
     return self._item(i, file, start)
 
   def origin(self, i):
@@ -187,7 +188,6 @@ class FileClips:
       if entry not in self._left_out:
         self._leave_out(entry, e)
         self._write_rejected()
-        self._check_share()
       raise BadClip(f'{entry.name}: {e}') from e
     label = self.classes.index(entry.label)
     return {'video': video, 'label': np.int32(label), 'id': np.int64(range(len(self))[i])}
@@ -195,16 +195,14 @@ class FileClips:
   def _read(self, entry, info, frames):
     if self._cache is None:
       return video_files.read(entry.path, frames, self.size, info)
-    whole = self._cache.get(entry.name)
-    if whole is None:
+    if entry.name not in self._cache:
       try:
         whole = video_files.read(entry.path, np.arange(info.frames), self.size, info)
-      except BadClip as e:
-        whole = str(e)  # no use in trying again
+      except BadClip:
+        whole = None  # damaged: the frames before that are read each time, as without a cache
       self._cache[entry.name] = whole
-    if isinstance(whole, str):
-      raise BadClip(whole)
-    return whole[frames]
+    whole = self._cache[entry.name]
+    return video_files.read(entry.path, frames, self.size, info) if whole is None else whole[frames]
 
 
 def check_folder(path, or_zip=False) -> pathlib.Path:

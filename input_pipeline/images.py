@@ -11,7 +11,7 @@ import time
 import numpy as np
 from PIL import Image, ImageOps
 
-from input_pipeline import clip, resize
+from input_pipeline import clip, depth, resize
 from input_pipeline.clip import BadClip, Info
 
 ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.pgm', '.pnm')
@@ -68,18 +68,36 @@ def probe(path):
   names = _names(path)
   if not names:
     raise BadClip('no frames')
-  with opened(path / names[0]) as image:
-    image = pixels(image)
-  return Info(len(names), image.shape[0], image.shape[1], 0.0)
+  return probed(len(names), lambda k: _load(path / names[k]))
 
 
 def read(path, info, wanted, size):
-  del info
-  names, frames = _names(path), []
-  for i in wanted[wanted < len(names)]:
-    with opened(path / names[i]) as image:
-      frames.append(resize.from_array(pixels(image), size))
-  return frames
+  names = _names(path)
+  wanted = wanted[wanted < len(names)]
+  return [resize.from_array(rgb(_load(path / names[i]), info.bits), size) for i in wanted]
+
+
+def _load(path):
+  with opened(path) as image:
+    return pixels(image)
+
+
+def probed(count, load) -> Info:
+  """What is known of `count` frames, of which `load(k)` gives the k-th as `pixels` does."""
+  image, bits = load(0), 16
+  if _is_deep(image):
+    some = map(load, depth.sampled(count))
+    bits = depth.of(image for image in some if _is_deep(image))
+  return Info(count, image.shape[0], image.shape[1], 0.0, bits=bits)
+
+
+def rgb(image, bits: int) -> np.ndarray:
+  """What `pixels` gave as uint8 RGB [H, W, 3], where it is of `bits` bits."""
+  return resize.to_rgb(depth.in_8_bits(image, bits)) if _is_deep(image) else image
+
+
+def _is_deep(image):
+  return image.ndim == 2
 
 
 def _names(path):
@@ -116,12 +134,12 @@ def opened(file):
 
 
 def pixels(image) -> np.ndarray:
-  """RGB of an open image, upright: uint8 [H, W, 3]."""
+  """An open image, upright: RGB as uint8 [H, W, 3], or grey of more than 8 bits as [H, W]."""
   image = ImageOps.exif_transpose(image)
   if image.mode == 'F':
     raise BadClip('pixels are floating-point numbers, of no known range; want 8 or 16 bits')
   if image.mode.startswith('I'):  # 16 bits of grey, which Pillow would clip
-    return resize.to_rgb((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return np.asarray(image)
   if image.has_transparency_data:
     return resize.to_rgb(np.asarray(image.convert('RGBA')))
   return np.asarray(image.convert('RGB'))

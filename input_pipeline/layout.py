@@ -11,16 +11,18 @@ from input_pipeline.splits import SPLITS, VALIDATION
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """Attributes:
-  root: the folder, or zip.
-  entries: the clips, by name, with label and group, and the split where something names it.
-  split_rule: what names the splits; '' where nothing does and they are drawn.
-  class_rule: why the classes are what they are; '' where there is nothing to say.
-  group_rule: what belongs together.
-  are_ids: whether the labels are rather names of videos or persons than classes.
-  unused: clips that are of neither split, by the reason.
-  passed_over: files that are no clips, by ending.
-  set_aside: files that were left out for where they lie, by the reason.
+  """The clips of a folder, each with its split, class and group.
+
+  Attributes:
+    root: the folder, or zip.
+    entries: the clips, by name, with label and group, and the split where something names it.
+    split_rule: what names the splits; '' where nothing does and they are drawn.
+    class_rule: why the classes are what they are; '' where there is nothing to say.
+    group_rule: what belongs together.
+    are_ids: whether the labels are rather names of videos or persons than classes.
+    unused: clips that are of neither split, by the reason.
+    passed_over: files that are no clips, by ending.
+    set_aside: files that were left out for where they lie, by the reason.
   """
 
   root: pathlib.Path

@@ -14,13 +14,17 @@ from input_pipeline.clip import BadClip
 
 _MAX_SAMPLES = 2 * clip.MAX_FRAMES  # pictures and sound
 _TABLES = re.compile(rb'stsz|stz2|trun|elst|cmov')
+_FIRST = (b'ftyp', b'mdat', b'wide', b'free', b'skip')  # how an MP4 or MOV begins
 
 
 def check(path) -> None:
-  """Raises BadClip for an MP4 of too many samples."""
+  """Raises BadClip for an MP4 of too many samples or without an index; other files pass."""
   with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    parts = list(_without_data(content))
+    if content[4:8] in _FIRST and all(content.find(b'moov', *part) < 0 for part in parts):
+      raise BadClip('no index (moov) in it: the recording or download was not finished')
     samples, edits = 0, 1
-    for start, stop in _without_data(content):
+    for start, stop in parts:
       for kind, count in _counts(content, start, stop):
         if kind == b'elst':
           edits = max(edits, count)  # each may show every sample once more

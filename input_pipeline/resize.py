@@ -12,21 +12,26 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 
-def from_frame(frame: av.VideoFrame, size: int | None) -> np.ndarray:
-  """Returns a decoded frame as uint8 RGB [H, W, 3], turned as its file asks."""
-  height, width = frame.height, frame.width
+def from_frame(
+  frame: av.VideoFrame, size: int | None, shape: tuple[int, int], colours: int | None = None
+) -> np.ndarray:
+  """Returns a decoded frame as uint8 RGB [H, W, 3].
+
+  `shape` is the height and width that it is shown at, before `size`; `colours` is the matrix
+  (`av.video.reformatter.Colorspace`) of its YUV where the frame does not say.
+  """
+  if any(component.is_alpha for component in frame.format.components):
+    # before it shrinks: what lies under transparent pixels must not bleed
+    whole = _reformatter().reformat(frame, format='rgba', src_colorspace=colours).to_ndarray()
+    frame, colours = av.VideoFrame.from_ndarray(_on_black(whole), format='rgb24'), None
+  height, width = shape
   if size is not None:
     short = min(height, width)
     height, width = (max(size, round(n * size / short)) for n in (height, width))
-  alpha = any(component.is_alpha for component in frame.format.components)
   image = _reformatter().reformat(
-    frame, width, height, format='rgba' if alpha else 'rgb24', interpolation='BILINEAR'
+    frame, width, height, format='rgb24', interpolation='BILINEAR', src_colorspace=colours
   )
   image = image.to_ndarray()
-  if alpha:
-    image = _on_black(image)
-  if frame.rotation:
-    image = np.rot90(image, round(frame.rotation / 90))
   return image if size is None else _centre(image, size)
 
 
@@ -36,7 +41,8 @@ def from_array(image: np.ndarray, size: int | None) -> np.ndarray:
     return image
   if min(image.shape[:2]) == size:
     return _centre(image, size)
-  return from_frame(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24'), size)
+  frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')
+  return from_frame(frame, size, image.shape[:2])
 
 
 def to_rgb(frame):

@@ -79,8 +79,9 @@ def by_folders(entries) -> dict[str, int]:
 def video_of(entry: Entry) -> str:
   """A name of the video that a clip was cut from; '' where the clip's name says none."""
   found = _OF_CUT.fullmatch(_stem(entry))
-  video = found['video'] if found else ''
-  return '' if _NO_VIDEO.fullmatch(video) else _of_folder_if_common(entry, video)
+  if not found or _NO_VIDEO.fullmatch(found['video']):
+    return ''
+  return _of_folder_if_common(entry, found['video'])
 
 
 def _stem(entry):

@@ -6,6 +6,7 @@ address that a clip names is opened, and sizes are checked before memory is take
 """
 
 import contextlib
+import os
 import pathlib
 import stat
 from collections.abc import Iterator
@@ -30,6 +31,20 @@ def probe(path) -> Info:
   path = pathlib.Path(path)
   with _one_line_errors():
     return _reader(path).probe(path)
+
+
+def kind(path) -> str:
+  """How a clip is stored, in a few words: 'mp4 h264 yuv420p', 'png frames', 'npz'."""
+  path = pathlib.Path(path)
+  if zips.archive_of(path) or path.is_dir():
+    names = images.in_order(os.listdir(path)) if path.is_dir() else zips.names(path)
+    endings = {pathlib.PurePath(name).suffix.lower()[1:] for name in names}
+    return f'{" ".join(sorted(endings))} frames' + ' in a zip' * (not path.is_dir())
+  if stacks.is_member(path):
+    return 'npy'
+  ending = path.suffix.lower()[1:]
+  with _one_line_errors():
+    return f'{ending} {containers.codec(path)}' if path.suffix.lower() in VIDEOS else ending
 
 
 def read(path, frames, size=None, info=None) -> np.ndarray:

@@ -9,7 +9,7 @@ import zipfile
 from PIL import UnidentifiedImageError
 
 from input_pipeline import clip, images, resize
-from input_pipeline.clip import BadClip, Info
+from input_pipeline.clip import BadClip
 
 _MAX_IMAGE = 2**28  # bytes of one file in it, once unpacked
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others take memory as they please
@@ -38,16 +38,18 @@ def probe(path):
   archive, inside, names = _frames(path)
   if not names:
     raise BadClip('no frames')
-  first = _load(archive, inside + names[0])
-  return Info(len(names), first.shape[0], first.shape[1], 0.0)
+  return images.probed(len(names), lambda k: _load(archive, inside + names[k]))
 
 
 def read(path, info, wanted, size):
-  del info
   archive, inside, names = _frames(path)
-  return [
-    resize.from_array(_load(archive, inside + names[i]), size) for i in wanted if i < len(names)
-  ]
+  loaded = (_load(archive, inside + names[i]) for i in wanted if i < len(names))
+  return [resize.from_array(images.rgb(image, info.bits), size) for image in loaded]
+
+
+def names(path) -> list[str]:
+  """Of the frames of a clip."""
+  return _frames(path)[2]
 
 
 def parts(path):

@@ -57,9 +57,14 @@ MAY_IMPORT = {
   'hgdt_jax.models': 'jax flax hgdt_jax.models hgdt_jax.warp',
   'hgdt_jax.sampling': 'jax hgdt_jax.atomic hgdt_jax.diffusion hgdt_jax.rng hgdt_jax.sampling',
   'hgdt_jax.clip_decoder': 'input_pipeline',
-  'hgdt_jax.clip_folders': 'input_pipeline hgdt_jax.clip_decoder hgdt_jax.metrics',
+  'hgdt_jax.clip_sides': 'input_pipeline',
+  'hgdt_jax.pairing': '',
+  'hgdt_jax.clip_folders': (
+    'input_pipeline hgdt_jax.clip_decoder hgdt_jax.clip_sides hgdt_jax.metrics hgdt_jax.pairing'
+  ),
   'hgdt_jax.scoring': (
-    'jax hgdt_jax.atomic hgdt_jax.clip_decoder hgdt_jax.clip_folders hgdt_jax.metrics'
+    'jax hgdt_jax.atomic hgdt_jax.clip_decoder hgdt_jax.clip_folders hgdt_jax.clip_sides '
+    'hgdt_jax.metrics hgdt_jax.pairing'
   ),
   'hgdt_jax.train': (
     'jax hgdt_jax.checkpoint hgdt_jax.guards hgdt_jax.interrupts hgdt_jax.processes '
@@ -118,7 +123,8 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
   'hgdt_jax.evaluate': (
-    'input_pipeline hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.metrics hgdt_jax.scoring'
+    'input_pipeline hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.clip_sides hgdt_jax.interrupts '
+    'hgdt_jax.metrics hgdt_jax.scoring'
   ),
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int, Shaped, UInt8
 
+from hgdt_jax.metrics import ranges
+
+_CHANNELS = (1, 3)
 Clips = UInt8[np.ndarray, 'b t h w c']
 
 
@@ -38,6 +41,16 @@ class Pairs(NamedTuple):
   real: ClipSet
   fake: ClipSet
 
+  def check(self) -> None:
+    """ValueError where facts that are known before any batch say that shapes differ."""
+    for fact in ('frames', 'resolution'):
+      real, fake = (side.facts.get(fact) for side in self)
+      if real != fake:
+        raise ValueError(
+          f'paired clips differ in shape: {fact} of the real ones {real}, of the generated {fake}; '
+          'resize or cut them alike first'
+        )
+
   def batches(self) -> Iterator[tuple[Clips, Clips]]:
     """Batches of both, side by side. ValueError where they differ in shape."""
     return equal_shapes(zip(self.real.batches(), self.fake.batches(), strict=True))
@@ -65,6 +78,13 @@ class ArrayClips:
       raise ValueError(
         f'clips must be uint8 [N, T, H, W, C] and not empty, got {clips.dtype} {list(clips.shape)}'
       )
+    if clips.shape[-1] not in _CHANNELS:
+      axis = next((k for k in (1, 2) if clips.shape[k] in _CHANNELS), None)
+      hint = f'; np.moveaxis(clips, {axis}, -1) makes it so' if axis else ''
+      raise ValueError(
+        f'clips must be uint8 [N, T, H, W, C], C of 1 or 3, got {list(clips.shape)}{hint}'
+      )
+    ranges.check(clips)
     _, frames, height, width, _ = clips.shape
     self._clips, self._batch = clips, batch
     self.groups = np.arange(len(clips))

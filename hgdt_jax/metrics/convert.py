@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from hgdt_jax.metrics import networks
-from hgdt_jax.metrics.networks import names, published, readers, weights
+from hgdt_jax.metrics.networks import names, npz, published, readers, weights
 
 
 def convert(
@@ -32,6 +32,7 @@ def convert(
     unknown = f'{published.UNKNOWN} {pathlib.Path(source).name} ({file.sha256})'
     origins.append(file.upstream or unknown)
   arrays = names.flat(network, arrays)
+  npz.check_finite(', '.join(map(str, sources)), arrays)
   networks.check(network, arrays)
   # Unknown files first: the text of the whole begins with what is wrong.
   origins.sort(key=lambda origin: not origin.startswith(published.UNKNOWN))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize, special
 
+from hgdt_jax.metrics import blocks
 from hgdt_jax.metrics.frechet import check_features
 from hgdt_jax.metrics.resampling import Draws, Scores
 
@@ -23,9 +24,10 @@ def kernel_distance(
   """
   a, b = check_features(a), check_features(b)
   _check_pair(a, b)
-  kernel = lambda x, y: (x @ y.T / a.shape[1] + 1.0) ** degree
-  return float(_off_diagonal_mean(kernel(a, a)) + _off_diagonal_mean(kernel(b, b))
-               - 2.0 * kernel(a, b).mean())  # fmt: skip
+  within = lambda x: _kernel_sum(x, x, degree) - np.sum(_with_itself(x, degree))
+  n, m = len(a), len(b)
+  between = _kernel_sum(a, b, degree) / (n * m)
+  return float(within(a) / (n * (n - 1)) + within(b) / (m * (m - 1)) - 2.0 * between)
 
 
 def resampled_distances(
@@ -41,48 +43,62 @@ def resampled_distances(
   out, however often it was drawn, or the distance would be biased upward. So are pairs between two
   copies of one group; pairs of different samples within a copy stay, as `kernel_distance` has them.
   nan where one sample alone was drawn. `draws` are of the real set and of the generated ones, which
-  are resampled alike. Memory is that of three kernel matrices.
+  are resampled alike. Kernel matrices are made in blocks of rows, and none is kept.
   """
   real, fakes = check_features(real), [check_features(fake) for fake in fakes]
-  kernel = lambda x, y: (x @ y.T / real.shape[1] + 1.0) ** degree
   of_real, of_fake = draws
-  within_real = _resampled_within(kernel(real, real), of_real)
+  within_real = _resampled_within(real, of_real, degree)
   return np.stack([
     within_real
-    + _resampled_within(kernel(fake, fake), of_fake)
-    - 2.0 * _resampled_between(kernel(real, fake), of_real, of_fake)
+    + _resampled_within(fake, of_fake, degree)
+    - 2.0 * _resampled_between(real, fake, of_real, of_fake, degree)
     for fake in fakes
   ])  # fmt: skip
 
 
-def _resampled_within(values, draws):
-  """Mean of `values [n, n]` over the pairs of different samples that each resampling has, `[R]`."""
-  np.fill_diagonal(values, 0.0)
+def _resampled_within(rows, draws, degree):
+  """Mean of the kernel over the pairs of different samples that each resampling has, `[R]`."""
   sizes = np.bincount(draws.members).astype(np.float64)
-  sums = _by_group(_by_group(values, draws.members).T, draws.members)
   counts = draws.counts.astype(np.float64)
-  own = np.diag(sums).copy()
-  np.fill_diagonal(sums, 0.0)
-  total = np.einsum('rg,rg->r', counts @ sums, counts) + counts @ own
+  # Of each group with itself: all pairs, and those of a sample with itself.
+  of_groups = (rows[draws.members == group] for group in range(len(sizes)))
+  whole, diagonal = np.array(
+    [(_kernel_sum(x, x, degree), np.sum(_with_itself(x, degree))) for x in of_groups]
+  ).T
+  total = _resampled_sum(rows, rows, draws, draws, degree)
+  total += counts @ (whole - diagonal) - counts**2 @ whole
   pairs = (counts @ sizes) ** 2 - counts**2 @ sizes**2 + counts @ (sizes * (sizes - 1))
   return np.divide(total, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
 
 
-def _resampled_between(values, of_real, of_fake):
-  """Mean of `values [n, m]` over the pairs that each resampling of both sets has, `[R]`."""
-  sums = _by_group(_by_group(values, of_real.members).T, of_fake.members).T
-  total = np.einsum('rg,rg->r', of_real.counts @ sums, of_fake.counts.astype(np.float64))
+def _resampled_between(real, fake, of_real, of_fake, degree):
+  """Mean of the kernel over the pairs that each resampling of both sets has, `[R]`."""
   size = lambda draws: draws.counts @ np.bincount(draws.members)
+  total = _resampled_sum(real, fake, of_real, of_fake, degree)
   return total / (size(of_real) * size(of_fake))
 
 
-def _by_group(rows, members):
-  """`[G, ...]`, the sum of the rows of each group."""
-  sizes = np.bincount(members)
-  if (sizes == 1).all():
-    return rows[np.argsort(members)]
-  starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-  return np.add.reduceat(rows[np.argsort(members, kind='stable')], starts, axis=0)
+def _resampled_sum(a, b, of_a, of_b, degree):
+  """Sum of the kernel over all pairs that each resampling of both sets has, `[R]`."""
+  weights_a, weights_b = (of.weights().astype(np.float64) for of in (of_a, of_b))
+  total = np.zeros(len(weights_a))
+  for rows, values in _kernel_blocks(a, b, degree):
+    total += np.einsum('rj,rj->r', weights_a[:, rows] @ values, weights_b)
+  return total
+
+
+def _kernel_sum(a, b, degree):
+  return sum(values.sum() for _, values in _kernel_blocks(a, b, degree))
+
+
+def _kernel_blocks(a, b, degree):
+  """Rows of `a`, and the kernel matrix of these with all of `b`, one after another."""
+  for rows in blocks.of(len(a), len(b)):
+    yield rows, (a[rows] @ b.T / a.shape[1] + 1.0) ** degree
+
+
+def _with_itself(rows, degree):
+  return (np.sum(rows * rows, axis=1) / rows.shape[1] + 1.0) ** degree
 
 
 _TIE = 1e-12  # by so little two sums of the same terms may differ
@@ -197,8 +213,3 @@ def _check_pair(a, b):
     raise ValueError(f'features have {a.shape[1]} and {b.shape[1]} dimensions')
   if min(len(a), len(b)) < 2:
     raise ValueError(f'a kernel distance needs at least 2 samples, got {len(a)} and {len(b)}')
-
-
-def _off_diagonal_mean(matrix):
-  n = len(matrix)
-  return (matrix.sum() - np.trace(matrix)) / (n * (n - 1))

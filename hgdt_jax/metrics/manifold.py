@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+from hgdt_jax.metrics import blocks
 from hgdt_jax.metrics.frechet import check_features
 
 NEIGHBOURS = 3  # as in the paper
@@ -30,8 +31,8 @@ def density(real: Float[np.ndarray, 'n d'], fake: Float[np.ndarray, 'm d']) -> f
   where both sets follow one law, whatever n and m; above where samples huddle where real ones are
   dense. ValueError with 5 real samples or fewer.
   """
-  inside = _in_real_balls(real, fake)
-  return float(inside.sum() / (COVERAGE_NEIGHBOURS * inside.shape[0]))
+  balls, _ = _in_real_balls(real, fake)
+  return float(balls.mean() / COVERAGE_NEIGHBOURS)
 
 
 def coverage(real: Float[np.ndarray, 'n d'], fake: Float[np.ndarray, 'm d']) -> float:
@@ -40,7 +41,8 @@ def coverage(real: Float[np.ndarray, 'n d'], fake: Float[np.ndarray, 'm d']) -> 
   Unlike recall it cannot be raised by a few fake outliers, whose own balls would be large. See
   `expected_coverage` for what it is between sets of one law: never quite 1.
   """
-  return float(_in_real_balls(real, fake).any(axis=0).mean())
+  _, held = _in_real_balls(real, fake)
+  return float(held.mean())
 
 
 def expected_coverage(real: int, fake: int, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
@@ -54,21 +56,33 @@ def expected_coverage(real: int, fake: int, neighbours: int = COVERAGE_NEIGHBOUR
 
 
 def _in_real_balls(real, fake):
-  """`[M, N]`, whether a fake feature lies in the ball of a real one."""
+  """Balls of real features that each fake one lies in `[M]`; which of the balls hold one `[N]`."""
   real, fake = check_features(real), check_features(fake)
   return _inside(fake, real, COVERAGE_NEIGHBOURS, 'density and coverage')
 
 
 def _share_inside(queries, manifold):
-  return float(_inside(queries, manifold, NEIGHBOURS, 'precision and recall').any(axis=1).mean())
+  balls, _ = _inside(queries, manifold, NEIGHBOURS, 'precision and recall')
+  return float(np.mean(balls > 0))
 
 
 def _inside(queries, centres, neighbours, names):
-  """Which balls `[N]` around `centres`, to their k-th neighbour, hold each query: bool `[M, N]`."""
+  """Balls around `centres`, to their k-th neighbour, that hold each query; which hold any, `[N]`.
+
+  Distances are taken in blocks of rows: memory does not grow with M times N.
+  """
   if len(centres) <= neighbours:
     raise ValueError(f'{names} need more than {neighbours} samples, got {len(centres)}')
-  within = np.partition(_squared_distances(centres, centres), neighbours, axis=1)
-  return _squared_distances(queries, centres) <= within[:, neighbours]  # the nearest is itself
+  radius, balls = np.empty(len(centres)), np.empty(len(queries), np.int64)
+  held = np.zeros(len(centres), bool)
+  for rows in blocks.of(len(centres), len(centres)):
+    within = np.partition(_squared_distances(centres[rows], centres), neighbours, axis=1)
+    radius[rows] = within[:, neighbours]  # the nearest is itself
+  for rows in blocks.of(len(queries), len(centres)):
+    inside = _squared_distances(queries[rows], centres) <= radius
+    balls[rows] = inside.sum(axis=1)
+    held |= inside.any(axis=0)
+  return balls, held
 
 
 def _squared_distances(a, b):

@@ -17,11 +17,15 @@ from hgdt_jax.metrics import content, drift, image, probe, random_features, temp
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-  """`rows(clips)`, or `rows(real, fake)` where `paired`; `facts` go into the stamp."""
+  """`rows(clips)`, or `rows(real, fake)` where `paired`; `facts` go into the stamp.
+
+  `smallest`: least frames, height and width of a clip.
+  """
 
   rows: Callable[..., Float[np.ndarray, 'b k d']]
   facts: dict[str, Any] = dataclasses.field(default_factory=dict)
   paired: bool = False
+  smallest: tuple[int, int, int] = (1, 1, 1)
 
 
 def make(name: str, load: Callable[[str], Any]) -> Measure:
@@ -43,34 +47,65 @@ def is_paired(name: str) -> bool:
 
 
 def _clip_features(network):
-  return Measure(lambda clips: network.features(clips)[:, None], _facts(network))
+  features = _finite(network, network.features)
+  return Measure(
+    lambda clips: features(clips)[:, None], _facts(network), smallest=_of_clip(network)
+  )
 
 
 def _frame_features(network):
-  return Measure(lambda clips: _per_frame(network.features, clips), _facts(network))
+  rows = lambda clips: _per_frame(_finite(network, network.features), clips)
+  return Measure(rows, _facts(network), smallest=_of_clip(network))
 
 
 def _frame_distances(network):
-  rows = lambda real, fake: _per_frame(network.distance, real, fake)
-  return Measure(rows, _facts(network), paired=True)
+  rows = lambda real, fake: _per_frame(_finite(network, network.distance), real, fake)
+  return Measure(rows, _facts(network), paired=True, smallest=_of_clip(network))
 
 
 def _drift(network):
-  return Measure(lambda clips: drift.measure(clips, probe.read(clips))[:, None], _facts(network))
+  rows = lambda clips: drift.measure(clips, probe.read(clips))[:, None]
+  return Measure(rows, _facts(network), smallest=_of_clip(network))
 
 
 def _identity(network):
-  rows = lambda clips: content.acd(_per_frame(network.features, clips))[:, None, None]
-  return Measure(rows, _facts(network) | {'definition': 'mean over all pairs of frames, L2'})
+  features = _finite(network, network.features)
+  rows = lambda clips: content.acd(_per_frame(features, clips))[:, None, None]
+  facts = {'definition': 'mean over all pairs of frames, L2'}
+  return Measure(rows, _facts(network) | facts, smallest=_of_clip(network, frames=2))
 
 
 def _identity_of_input(network):
+  features = _finite(network, network.features)
+
   def rows(real, fake):
-    inputs = network.features(real[:, 0])
-    return content.acd_to_input(_per_frame(network.features, fake), inputs)[:, None, None]
+    return content.acd_to_input(_per_frame(features, fake), features(real[:, 0]))[:, None, None]
 
   facts = {'definition': 'every frame against the first frame of the paired real clip, L2'}
-  return Measure(rows, _facts(network) | facts, paired=True)
+  return Measure(rows, _facts(network) | facts, paired=True, smallest=_of_clip(network))
+
+
+def _finite(network, run):
+  """`run`, with ValueError where the network gives NaN or infinity: no mean may pass that over."""
+
+  def checked(*inputs):
+    values = np.asarray(run(*inputs))
+    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if not finite.all():
+      raise ValueError(
+        f'features of sample {int(np.argmin(finite))} of a batch of {len(values)} are NaN or '
+        f'infinite: the network {network.protocol.get("network", network.name)} gives them; check '
+        'its weights'
+      )
+    return values
+
+  return checked
+
+
+def _of_clip(network, frames=1):
+  """`Measure.smallest`, of a network of clips or of one of images."""
+  *before, height, width = network.smallest
+  return (*before, height, width) if before else (frames, height, width)
 
 
 def _facts(network):
@@ -110,6 +145,7 @@ _NETWORKS = {  # name: (builder, network)
   'acd': (_identity, 'face'),
   'acd_i': (_identity_of_input, 'face'),
 }
+_MOVING = (2, 1, 1)
 MEASURES = {  # those of pixels alone
   'psnr': Measure(
     lambda real, fake: image.psnr(real, fake)[..., None],
@@ -125,29 +161,37 @@ MEASURES = {  # those of pixels alone
     lambda real, fake: image.ssim(real, fake)[..., None],
     {'definition': 'per frame, Gaussian window 11, sigma 1.5, population covariance'},
     paired=True,
+    smallest=(1, 11, 11),
   ),
   'ssim_uniform': Measure(
     lambda real, fake: image.ssim(real, fake, 'uniform')[..., None],
     {'definition': 'per frame, uniform window 7, sample covariance'},
     paired=True,
+    smallest=(1, 7, 7),
   ),
   'acd_colour': Measure(
     lambda clips: content.acd(_per_frame(content.mean_colours, clips))[:, None, None],
     {'definition': 'mean colour of a frame in [0, 1], mean over all pairs of frames, L2'},
+    smallest=_MOVING,
   ),
   'warping_error': Measure(
     _each_clip(_estimated_warping_error),
     {'definition': 'flow and occlusion estimated on the clip itself, TV-L1; pixels in [0, 1]'},
+    smallest=_MOVING,
   ),
   'flickering': Measure(
-    _each_clip(temporal.temporal_flickering), {'definition': 'VBench, (255 - MAE) / 255'}
+    _each_clip(temporal.temporal_flickering),
+    {'definition': 'VBench, (255 - MAE) / 255'},
+    smallest=_MOVING,
   ),
   'profile': Measure(
     _each_clip(temporal.temporal_profile_consistency),
     {'definition': "correlation of a line of pixels with the next frame's, all rows and columns"},
+    smallest=_MOVING,
   ),
   'motion': Measure(
     _each_clip(temporal.motion_magnitude),
     {'definition': 'mean absolute difference of consecutive frames, in [0, 1]'},
+    smallest=_MOVING,
   ),
 }

@@ -81,7 +81,7 @@ def network() -> networks.FeatureNetwork:
     'held_out_errors': errors,
   }
   run = runner.make(_outputs, params, _PER_DEVICE, 4, _SMALLEST)
-  return networks.FeatureNetwork(NAME, weights.content_hash(arrays), protocol, run)
+  return networks.FeatureNetwork(NAME, weights.content_hash(arrays), protocol, run, _SMALLEST)
 
 
 class Probe(nn.Module):

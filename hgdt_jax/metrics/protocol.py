@@ -3,9 +3,16 @@
 import math
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from hgdt_jax.metrics.clip_sets import ClipSet
 from hgdt_jax.metrics.measures import Measure
+from hgdt_jax.metrics.networks import published
 from hgdt_jax.metrics.table import Metric
+
+PUBLISHED_I3D = frozenset(published.CONTENT['i3d'])
+_TIMES = 4  # the dimensions: so many samples make the bias of a Fréchet distance linear in 1/N
 
 
 def stamp(
@@ -20,6 +27,8 @@ def stamp(
     a, b = real.facts.get(key), fake.facts.get(key)
     facts |= {key: a} if a == b else {f'{key}_real': a, f'{key}_fake': b}
   facts |= measure.facts | metric.facts | {'better': metric.better}
+  samples = facts['frames'] if metric.per_image else 1
+  facts |= {f'samples_{side}': facts[f'clips_{side}'] * samples for side in ('real', 'fake')}
   if name == 'fvd' and _is_fvd2048_16f(facts):
     facts['protocol'] = 'fvd2048_16f'
   if few := _too_few(metric, facts):
@@ -27,12 +36,50 @@ def stamp(
   return facts
 
 
-def extrapolated(facts: dict[str, Any], points: list[tuple[int, float]]) -> dict[str, Any]:
-  """The stamp of a score that was extrapolated from these points."""
-  dropped = ('interval', 'bootstrap', 'curve', 'protocol', 'warning')
+def with_value(
+  facts: dict[str, Any], metric: Metric, value: float, rows: Float[np.ndarray, '...']
+) -> dict[str, Any]:
+  """The stamp of this value: of how many samples it is the mean, and where it misleads."""
+  facts, warnings = dict(facts), [facts.get('warning')]
+  if metric.averaged:
+    values = metric.averaged(rows)
+    used = int(np.isfinite(values).sum())
+    del facts['samples_real'], facts['samples_fake']
+    facts |= {'samples': used, 'samples_measured': values.size}
+    if 0 < used < values.size:
+      warnings.append(
+        f'mean over {used} of {values.size} samples: no difference, or nothing to measure, in the '
+        'others'
+      )
+  if metric.unbiased and value < 0:
+    warnings.append(
+      'below 0: the estimate is unbiased, so for sets of one law it is as often below 0 as above; '
+      'read it as 0'
+    )
+  return facts | _warned(warnings)
+
+
+def extrapolated(
+  facts: dict[str, Any], points: list[tuple[int, float]], dimensions: int, per_clip: int
+) -> dict[str, Any]:
+  """The stamp of a score that was extrapolated from these points.
+
+  It keeps the warning of the score, beside its own where samples are no 4 times the dimensions.
+  """
+  dropped = ('interval', 'interval_of', 'no_interval', 'bootstrap', 'curve', 'protocol')
   kept = {key: value for key, value in facts.items() if key not in dropped}
+  samples = points[-1][0] * per_clip
+  if samples < _TIMES * dimensions:
+    few = (
+      f'extrapolated from {samples} samples of {dimensions} dimensions: the bias is linear in 1/N '
+      f'from {_TIMES * dimensions} on, and the value too low below'
+    )
+    kept |= _warned([few, kept.get('warning')])
   return kept | {
-    'extrapolation': 'least squares in 1/N over the number of generated clips, to 1/N = 0',
+    'extrapolation': (
+      'least squares in 1/N over the number of generated clips, from half of them up, to 1/N = 0; '
+      'what the size of the real set adds stays'
+    ),
     'points': [list(point) for point in points],
   }
 
@@ -43,12 +90,15 @@ def results_row(
   network_evaluations: int | None = None,
   seconds_per_clip: float | None = None,
 ) -> dict[str, Any]:
-  """One entry of `results` in results.json. JSON has no infinity: null, and a word in the stamp."""
+  """One entry of `results` in results.json.
+
+  JSON has neither infinity nor nan: null, and `infinite` or `undefined` in the stamp.
+  """
   metrics, stamps = {}, {}
   for name, score in scores.items():
-    finite = math.isfinite(score.value)
-    metrics[name] = score.value if finite else None
-    stamps[name] = score.stamp if finite else score.stamp | {'infinite': 'all pairs are equal'}
+    metrics[name] = score.value if math.isfinite(score.value) else None
+    infinite = {'infinite': 'all pairs are equal'} if math.isinf(score.value) else {}
+    stamps[name] = score.stamp | infinite
   return {
     'method': method,
     'network_evaluations': network_evaluations,
@@ -58,10 +108,20 @@ def results_row(
   }
 
 
+def _warned(warnings):
+  said = '; '.join(filter(None, warnings))
+  return {'warning': said} if said else {}
+
+
 def _is_fvd2048_16f(facts):
-  """StyleGAN-V's protocol: 2048 clips of 16 consecutive frames, one a video."""
+  """StyleGAN-V's protocol: 2048 clips of 16 consecutive frames, one a video, seen by its I3D.
+
+  Both sets of one size and rate: a fact on which they differ is not there under its own name.
+  """
   wanted = {'clips_real': 2048, 'clips_fake': 2048, 'frames': 16, 'stride': 1, 'window_stride': 0}
-  return all(facts.get(key) == value for key, value in wanted.items())
+  alike = 'resolution' in facts and ', ' not in facts['resolution'] and 'fps_real' not in facts
+  known = facts.get('network_sha256') in PUBLISHED_I3D and not isinstance(facts.get('fps'), list)
+  return alike and known and all(facts.get(key) == value for key, value in wanted.items())
 
 
 def _too_few(metric, facts):

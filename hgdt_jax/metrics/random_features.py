@@ -45,7 +45,7 @@ def network() -> networks.FeatureNetwork:
     'dims': DIMENSIONS,
     'weights': 'numpy PCG64, fixed seed',
   }
-  return networks.FeatureNetwork(NAME, digest, protocol, features)
+  return networks.FeatureNetwork(NAME, digest, protocol, features, SMALLEST)
 
 
 @functools.cache

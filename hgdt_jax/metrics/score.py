@@ -1,57 +1,30 @@
 """Scores of generated clips against real ones: from arrays, or streamed from any `ClipSet`."""
 
-import contextlib
-import dataclasses
 import functools
-import math
 import pathlib
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from absl import logging
 from jaxtyping import Float, Shaped
 
 from hgdt_jax.metrics import (
+  checks,
   measures,
   networks,
   processes,
-  protocol,
-  resampling,
+  scored,
   statistics_cache,
   table,
 )
 from hgdt_jax.metrics.clip_sets import ArrayClips, ClipSet, Pairs
 from hgdt_jax.metrics.frechet import Moments
+from hgdt_jax.metrics.scored import Failed, Score, Uncertainty
 from hgdt_jax.metrics.statistics_cache import Samples
 
 Progress = Callable[[Iterable, str, int], Iterable]  # of arrays, or of pairs of arrays
 Network = networks.FeatureNetwork | networks.DistanceNetwork
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-  """A number and all that is needed to repeat it; `stamp` is JSON-able."""
-
-  value: float
-  stamp: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Uncertainty:
-  """What to say of a score beside its value; any of it needs all features in memory.
-
-  Attributes:
-    bootstrap: resamplings for a 95% interval; 0 for none.
-    curve: score against the number of generated clips, of metrics that compare two sets.
-    infinity: Fréchet distances extrapolated to infinitely many generated clips.
-    seed: of the resampling.
-  """
-
-  bootstrap: int = 0
-  curve: bool = False
-  infinity: bool = False
-  seed: int = 0
 
 
 VALUES_ONLY = Uncertainty()
@@ -108,6 +81,7 @@ def score_sets(
   cache: statistics_cache.Folder | statistics_cache.Memory | None = None,
   progress: Progress = lambda batches, label, total: batches,
   shared: bool = False,
+  found: dict[str, Score] | None = None,
 ) -> dict[str, Score]:
   """Scores two sets in one pass over each, and one over the pairs where a metric needs them.
 
@@ -126,10 +100,12 @@ def score_sets(
     progress: wraps an iterator over batches, given a label and the number of clips.
     shared: every JAX process makes this call with the same sets, measures its share of the batches
       and gets the scores of all of them; not with a cache on disk.
+    found: scores are put there as they come: it has them though the call is stopped.
 
   Raises:
-    ValueError: an unknown metric, too few clips for one, clips that do not pair, NaN features, or a
-      metric that is undefined for these clips; the text names the metric.
+    ValueError: an unknown metric, too few clips for one, clips that do not pair or are too short or
+      small, all before anything is measured; or no metric is defined for these clips. Where some
+      are, the others are nan, with the reason in their stamp.
     FileNotFoundError: the weights of a network are missing.
   """
   if shared and isinstance(cache, statistics_cache.Folder):
@@ -137,59 +113,60 @@ def score_sets(
   metrics = {name: table.find(name) for name in names}
   load = functools.cache(lambda n: own_networks.get(n) or networks.load(n, weights_dir))
   wanted = {m.measure: measures.make(m.measure, load) for m in metrics.values()}
-  _check_counts(metrics, wanted, real, fake, pairs)
+  for name, metric in metrics.items():
+    checks.counts(name, metric, wanted[metric.measure], real, fake, pairs)
+  checks.sizes(wanted, real, fake, pairs)
+  checks.resamplings(metrics, wanted, (real, fake), pairs, uncertainty)
 
   keep = {m.measure for m in metrics.values() if _needs_rows(m, uncertainty)}
   single = {name: measure for name, measure in wanted.items() if not measure.paired}
   walk = lambda some, clips, label, batches: _walk(
     some, keep, progress(batches, label, len(clips.groups)), len(clips.groups), shared
   )
-  measure_real = lambda left: walk(left, real, 'real', real.batches())
-  measured_real = _cached(real, single, keep, cache, measure_real)
-  measured_fake = walk(single, fake, 'generated', fake.batches())
+  found = {} if found is None else found
+
+  def add(sides, of, measured_real, measured_fake):
+    for name, metric in metrics.items():
+      if metric.measure in of:
+        samples = (measured_real.get(metric.measure), measured_fake.get(metric.measure))
+        found.update(_scored(name, metric, of[metric.measure], sides, samples, uncertainty))
+
+  measured_real = _cached(
+    real, single, keep, cache, lambda left: walk(left, real, 'real', real.batches())
+  )
+  left = {n: m for n, m in single.items() if not isinstance(measured_real[n], Failed)}
+  add((real, fake), single, measured_real, walk(left, fake, 'generated', fake.batches()))
   paired = {name: measure for name, measure in wanted.items() if measure.paired}
   if paired:
-    measured_fake |= walk(paired, pairs.real, 'pairs', pairs.batches())
-  _check_counts(metrics, wanted, real, fake, pairs)  # of what could be read
+    add(pairs, paired, {}, walk(paired, pairs.real, 'pairs', pairs.batches()))
+  return _in_order(found, names)
 
-  scores = {}
-  for name, metric in metrics.items():
-    sides = pairs if wanted[metric.measure].paired else (real, fake)
-    samples = (measured_real.get(metric.measure), measured_fake[metric.measure])
-    with _named(name):
-      scores |= _score(name, metric, wanted[metric.measure], sides, samples, uncertainty)
-  return scores
+
+def _scored(name, metric, measure, sides, samples, uncertainty) -> dict[str, Score]:
+  """The scores of a metric; one without a number where it is undefined for what was measured."""
+  try:
+    failed = next((some for some in samples if isinstance(some, Failed)), None)
+    if failed:
+      raise ValueError(failed.reason)
+    real, fake = sides
+    checks.counts(name, metric, measure, real, fake, sides if measure.paired else None)  # as read
+    return scored.score(name, metric, measure, sides, samples, uncertainty)
+  except ValueError as error:
+    return scored.undefined(name, metric, measure, sides, str(error))
+
+
+def _in_order(found, names):
+  """The scores by the names asked for. ValueError where none has a number."""
+  if all('undefined' in one.stamp for one in found.values()):
+    name, one = next(iter(found.items()))
+    raise ValueError(f'{name}: {one.stamp["undefined"]}')
+  each = [key for name in names for key in (name, f'{name}_infinity') if key in found]
+  return {key: found[key] for key in each}
 
 
 def _batch(clips, shared):
   """Clips in memory that are measured at once."""
   return processes.share(clips, _AT_ONCE) if shared else _AT_ONCE
-
-
-@contextlib.contextmanager
-def _named(name):
-  """Says in an error which metric or measure it is about."""
-  try:
-    yield
-  except ValueError as error:
-    raise ValueError(f'{name}: {error}') from error
-
-
-def _check_counts(metrics, wanted, real, fake, pairs):
-  for name, metric in metrics.items():
-    if wanted[metric.measure].paired:
-      if pairs is None:
-        raise ValueError(f'{name} compares clip with clip: it needs as many real as generated ones')
-      if len(pairs[0].groups) != len(pairs[1].groups) or not len(pairs[0].groups):
-        raise ValueError(
-          f'{name} compares clip with clip, and there are {len(pairs[0].groups)} real and '
-          f'{len(pairs[1].groups)} generated ones'
-        )
-    elif min(len(real.groups), len(fake.groups)) < metric.least:
-      raise ValueError(
-        f'{name} needs at least {metric.least} clips in each set, got {len(real.groups)} real and '
-        f'{len(fake.groups)} generated'
-      )
 
 
 def _needs_rows(metric, uncertainty):
@@ -198,8 +175,12 @@ def _needs_rows(metric, uncertainty):
   )
 
 
-def _walk(wanted, keep, batches, clips, shared) -> dict[str, Samples]:
-  """One pass over `clips` clips: rows of the measures in `keep`, moments of the others."""
+def _walk(wanted, keep, batches, clips, shared) -> dict[str, Samples | Failed]:
+  """One pass over `clips` clips: rows of the measures in `keep`, moments of the others.
+
+  A measure that fails is not taken any further; processes that share the work raise, for the others
+  could not know.
+  """
   if not wanted:
     return {}
   found: dict[str, Samples] = {}
@@ -208,12 +189,20 @@ def _walk(wanted, keep, batches, clips, shared) -> dict[str, Samples]:
     batch = batch if isinstance(batch, tuple) else (batch,)
     if not shared or processes.is_mine(number):
       for name, measure in wanted.items():
-        with _named(name):
-          rows, before = np.asarray(measure.rows(*batch)), found.get(name)
+        before = found.get(name)
+        if isinstance(before, Failed):
+          continue
+        try:
+          rows = np.asarray(measure.rows(*batch))
           taken = _placed(before, rows, first, clips) if name in keep else _added(before, rows)
-          found[name] = taken
+        except ValueError as error:
+          if shared:
+            raise ValueError(f'{name}: {error}') from error
+          taken = Failed(f'{name}: {error}')
+        found[name] = taken
     first += len(batch[0])
-  found |= {name: found[name][:first] for name in keep & found.keys()}
+  whole = [name for name in keep & found.keys() if not isinstance(found[name], Failed)]
+  found |= {name: found[name][:first] for name in whole}
   if not shared:
     return found
   merge = lambda name: processes.merge_rows if name in keep else processes.merge_moments
@@ -233,7 +222,7 @@ def _placed(whole, rows, first, clips):
   return whole
 
 
-def _cached(clip_set, wanted, keep, kept, walk) -> dict[str, Samples]:
+def _cached(clip_set, wanted, keep, kept, walk) -> dict[str, Samples | Failed]:
   """`walk(measures)` for what is not `kept` yet; what it measured is put there."""
   if kept is None or not clip_set.fingerprint:
     return walk(wanted)
@@ -246,44 +235,13 @@ def _cached(clip_set, wanted, keep, kept, walk) -> dict[str, Samples]:
   if clip_set.fingerprint != whole:  # the walk left clips out that the entries on disk count
     fresh |= walk({name: wanted[name] for name in wanted.keys() - fresh.keys()})
   for name, samples in fresh.items():
-    kept.save(entry(name), samples)
+    if not isinstance(samples, Failed):
+      _keep(kept, entry(name), samples)
   return found | fresh
 
 
-def _score(name, metric, measure, sides, samples, uncertainty) -> dict[str, Score]:
-  """The score, and the extrapolated one where asked for."""
-  real, fake = samples
-  stamp = protocol.stamp(name, metric, measure, *sides)
-  if isinstance(fake, Moments):
-    return {name: Score(metric.moments(real, fake), stamp)}
-  value = metric.value(real, fake)
-  if not metric.of_both and real is not None:
-    stamp['real_value'] = metric.value(None, real)
-  if uncertainty.bootstrap and math.isfinite(value):
-    stamp |= _interval(metric, sides, samples, value, uncertainty)
-  scores = {name: Score(value, stamp)}
-  if metric.of_both and (uncertainty.curve or (uncertainty.infinity and metric.moments)):
-    points = _curve(metric, samples, uncertainty)
-    if uncertainty.curve:
-      stamp['curve'] = [list(point) for point in points]
-    if uncertainty.infinity and metric.moments:
-      extra = protocol.extrapolated(stamp, points)
-      scores[f'{name}_infinity'] = Score(resampling.at_infinity(points), extra)
-  return scores
-
-
-def _interval(metric, sides, samples, value, options):
-  used = sides if metric.of_both else sides[1:]
-  if min(len(np.unique(side.groups)) for side in used) < 2:
-    raise ValueError('a bootstrap interval needs at least 2 files of clips')
-  draws = resampling.draw([side.groups for side in used], options.bootstrap, options.seed)
-  real, fake = samples
-  interval = resampling.centred_interval(metric.resample(real, [fake], draws)[0], value)
-  interval = np.clip(interval, *metric.limits).tolist()
-  return {'interval': interval, 'bootstrap': options.bootstrap, 'seed': options.seed}
-
-
-def _curve(metric, samples, options):
-  real, fake = samples
-  score = lambda picks: metric.value(real, fake[picks])
-  return resampling.curve(score, len(fake), metric.least, options.seed)
+def _keep(kept, name, samples):
+  try:
+    kept.save(name, samples)
+  except OSError as error:  # what was measured is worth more than its copy
+    logging.warning('what was measured of the real clips is not kept: %s', error)

@@ -41,6 +41,9 @@ class Metric:
     resampled: `(real, fakes, draws)`, the statistic of every resampling of every set, where that
       takes less than row by row.
     limits: the values it can take; an interval ends there.
+    smooth: made up of terms of one or two clips, nearly: see `resampling.interval_of_halves`.
+    averaged: the rows that it is the mean of; None where it is no mean.
+    unbiased: 0 is its mean for equal laws, so that it may fall below.
     facts: of the statistic, for the stamp.
   """
 
@@ -54,6 +57,9 @@ class Metric:
   moments: Callable[[frechet.Moments, frechet.Moments], float] | None = None
   resampled: Callable[[Rows, Sequence[Rows], Sequence[Draws]], Scores] | None = None
   limits: tuple[float, float] = (-math.inf, math.inf)
+  smooth: bool = True
+  averaged: Callable[[Rows], Float[np.ndarray, '...']] | None = None
+  unbiased: bool = False
   facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   def value(self, real: Rows | None, fake: Rows) -> float:
@@ -104,7 +110,7 @@ def _frechet(measure, ddof, **options):
 def _kernel(measure):
   return Metric(
     measure, kernel.kernel_distance, 'lower', of_both=True, least=2, enough=100,
-    resampled=kernel.resampled_distances,
+    resampled=kernel.resampled_distances, unbiased=True,
     facts={'kernel': '(x.y / D + 1)^3', 'estimator': 'unbiased'},
   )  # fmt: skip
 
@@ -112,14 +118,14 @@ def _kernel(measure):
 def _manifold(measure, statistic):
   return Metric(
     measure, statistic, 'higher', of_both=True, least=manifold.NEIGHBOURS + 1, enough=1000,
-    limits=(0.0, 1.0), facts={'neighbours': manifold.NEIGHBOURS},
+    limits=(0.0, 1.0), smooth=False, facts={'neighbours': manifold.NEIGHBOURS},
   )  # fmt: skip
 
 
 def _balls(measure, statistic, better, highest):
   return Metric(
     measure, statistic, better, of_both=True, least=manifold.COVERAGE_NEIGHBOURS + 1, enough=1000,
-    limits=(0.0, highest), facts={'neighbours': manifold.COVERAGE_NEIGHBOURS},
+    limits=(0.0, highest), smooth=False, facts={'neighbours': manifold.COVERAGE_NEIGHBOURS},
   )  # fmt: skip
 
 
@@ -143,7 +149,7 @@ def _inception(which, better):
 
 
 def _mean(measure, better):
-  return Metric(measure, lambda _, fake: finite_mean(fake), better)
+  return Metric(measure, lambda _, fake: finite_mean(fake), better, averaged=lambda rows: rows)
 
 
 def _drift(column, better):
@@ -154,6 +160,7 @@ def _drift(column, better):
     lambda _, fake: finite_mean(fake[:, k]),
     better,
     limits=(0.0, math.inf),
+    averaged=lambda rows: rows[..., k],
     facts={'definition': drift.DEFINITIONS[column]},
   )
 
@@ -216,7 +223,9 @@ METRICS = {
   'temporal_flickering': _mean('flickering', 'higher'),
   'temporal_profile_consistency': _mean('profile', 'higher'),
   'motion_magnitude': _mean('motion', 'near real'),
-  'motion_ratio': Metric('motion', _ratio, 'near 1', of_both=True),
+  'motion_ratio': Metric(
+    'motion', _ratio, 'near 1', of_both=True, limits=(0.0, math.inf), averaged=lambda rows: rows
+  ),
 }
 
 

@@ -70,6 +70,14 @@ class Clips:
   write = staticmethod(write_video)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+  """What tests look at is not kept in the user's cache."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+    yield
+
+
 @pytest.fixture(scope='session')
 def clips():
   return Clips

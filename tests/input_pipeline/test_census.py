@@ -65,7 +65,7 @@ def check(record):
     'held out: val/; for training: what lies outside of it'
   )
   ((left_out,)) = record.pop('left_out_files')
-  assert left_out['file'] == 'VID_3.mp4' and 'Invalid data' in left_out['reason']
+  assert left_out['file'] == 'VID_3.mp4' and 'recording or download' in left_out['reason']
   assert record == EXPECTED
 
 
@@ -114,7 +114,7 @@ def test_it_is_told_before_anything_is_measured(phone, tmp_path, monkeypatch):
     scoring.score_folders(phone, phone, ['motion_ratio'], Cut(frames=4), say=said.append)
   assert [text.splitlines()[0] for text in said] == [f'{phone}: 35 clips'] * 2
   result = scoring.score_folders(phone, phone, ['motion_ratio'], Cut(frames=4))
-  scoring.write_results(tmp_path / 'results.json', [], result.clips)
+  scoring.write_results(tmp_path / 'results.json', [], clips=result.clips)
   content = json.loads((tmp_path / 'results.json').read_text())
   for side in ('real', 'fake'):
     check(content['clips'][side])

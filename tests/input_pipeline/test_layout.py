@@ -96,8 +96,8 @@ def test_clips_beside_folders_make_no_classes(put, both):
     ('film3 - Copy.mp4', 'film3'),
     ('film3 - Copy (2).mp4', 'film3'),
     *((name, '') for name in (
-      'IMG_0001.MOV', 'VID_20240101_120000.mp4', 'clip_1.mp4', '0.npy', 'frame12', 'daria_walk',
-      'GH010034.MP4', 'PXL_20230101_101010123.mp4', 'walk001.mp4',
+      'a/daria.mp4', 'IMG_0001.MOV', 'VID_20240101_120000.mp4', 'clip_1.mp4', '0.npy', 'frame12',
+      'daria_walk', 'GH010034.MP4', 'PXL_20230101_101010123.mp4', 'walk001.mp4',
     )),
   ],
 )  # fmt: skip

@@ -43,14 +43,68 @@ def test_target_rate_of_a_faster_file():
 
 def test_target_rate_of_a_slower_file_repeats_frames():
   assert Sampling(6, fps=25.0).indices(info(9, 100 * np.arange(9)), 2).tolist() == [
-    2, 2, 2, 3, 3, 4,
+    2, 2, 3, 3, 4, 4,
   ]  # fmt: skip
 
 
 def test_target_rate_follows_a_varying_clock():
-  """Each frame is the last one shown by then, not the one of that number."""
+  """Each frame is the one whose stamp is nearest, not the one of that number."""
   stamps = [0, 40, 200, 240, 280, 480, 500, 600]
-  assert Sampling(5, fps=10.0).indices(info(8, stamps), 0).tolist() == [0, 1, 2, 4, 4]
+  assert Sampling(5, fps=10.0).indices(info(8, stamps), 0).tolist() == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize('rate', [24, 30, 50, 60])
+def test_stamps_rounded_to_a_millisecond_repeat_no_frame(rate):
+  """As Matroska and WebM keep them; from every start."""
+  clip = info(60, [round(1000 * k / rate) for k in range(60)])
+  sampling = Sampling(16, fps=float(rate))
+  assert sampling.starts(clip) == 45
+  for start in range(45):
+    assert sampling.indices(clip, start).tolist() == list(range(start, start + 16))
+
+
+def test_jitter_repeats_no_frame():
+  clip = info(40, 33 * np.arange(40) + np.random.default_rng(0).integers(-8, 9, 40))
+  frames = Sampling(16, fps=1000 / 33).indices(clip, 0)
+  assert np.diff(frames).tolist() == [1] * 15
+
+
+@pytest.mark.parametrize('sampling', [Sampling(4), Sampling(4, fps=25.0)])
+def test_a_gap_longer_than_the_clip_is_a_cut(sampling):
+  stamps = np.concatenate([40 * np.arange(6), 9000 + 40 * np.arange(5)])
+  clip = info(11, stamps)
+  assert sampling.starts(clip) == 5
+  starts = [sampling.nth_start(clip, n) for n in range(5)]
+  assert starts == [0, 1, 2, 6, 7]
+  assert [sampling.indices(clip, s).tolist() for s in starts] == [
+    list(range(s, s + 4)) for s in starts
+  ]
+  assert {sampling.start(clip, k) for k in range(sampling.clips(clip))} <= set(starts)
+
+
+def test_a_gap_shorter_than_the_clip_is_none():
+  clip = info(20, np.concatenate([40 * np.arange(10), 480 + 40 * np.arange(10)]))
+  assert Sampling(8).starts(clip) == 13
+
+
+@pytest.mark.parametrize(('short', 'want'), [('pad', [3, 4, 5, 5, 5]), ('loop', [3, 4, 5, 3, 4])])
+@pytest.mark.parametrize('rate', [{}, {'fps': 25.0}])
+def test_where_gaps_leave_too_little_its_longest_part_is_taken(short, want, rate):
+  clip = info(8, [0, 40, 4000, 9000, 9040, 9080, 20000, 20040])
+  sampling = Sampling(5, short=short, **rate)
+  assert sampling.indices(clip, sampling.start(clip, 0)).tolist() == want
+  with pytest.raises(TooShort, match='8 frames in 4 parts'):
+    Sampling(5, **rate).starts(clip)
+
+
+def test_repeated_stamps_leave_the_clock():
+  assert Sampling(5, fps=25.0).indices(info(6, [0, 40, 80, 80, 160, 200]), 0).tolist() == [
+    0,
+    1,
+    3,
+    3,
+    4,
+  ]
 
 
 def test_target_rate_of_short_files():

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import warnings
 
 import av
 import numpy as np
@@ -17,9 +18,9 @@ NAMES = ['frechet_random_conv3d', 'motion_ratio']
 CUT = Cut(frames=8)
 
 
-def write_video(path, video, **options):
+def write_video(path, video, rate=8):
   with av.open(str(path), 'w') as container:
-    stream = container.add_stream('ffv1', rate=8, width=video.shape[2], height=video.shape[1])
+    stream = container.add_stream('ffv1', rate=rate, width=video.shape[2], height=video.shape[1])
     stream.pix_fmt = 'bgr0'
     for frame in video:
       container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
@@ -27,10 +28,50 @@ def write_video(path, video, **options):
 
 
 def test_windows():
-  starts = lambda length, **cut: list(Cut(**cut).starts(length))
-  assert starts(16) == [0] and starts(15) == [] and starts(63) == [0]
+  starts = lambda length, **cut: (
+    Cut(**cut).windows(video_files.Info(length, 32, 32, 0.0))[:, 0].tolist()
+  )
+  assert starts(16) == [0] and starts(63) == [0]
   assert starts(63, window_stride=16) == [0, 16, 32] and starts(64, window_stride=16)[-1] == 48
-  assert starts(31, stride=2) == [0] and starts(30, stride=2) == []
+  assert starts(31, stride=2) == [0]
+  for length, stride in ((15, 1), (30, 2)):
+    with pytest.raises(
+      video_files.BadClip, match=f'too short: {length} frames, {length + 1} needed'
+    ):
+      starts(length, stride=stride)
+
+
+def test_windows_at_a_rate_are_counted_in_its_instants_and_span_no_gap():
+  """50 a second read at 25, with a second's gap between frames 19 and 20."""
+  stamps = np.concatenate([20 * np.arange(20), 1400 + 20 * np.arange(12)])
+  info = video_files.Info(32, 32, 32, 50.0, stamps, 0.001)
+  cut = Cut(frames=4, window_stride=4, fps=(25.0, 0.0))
+  assert cut.windows(info).tolist() == [[0, 2, 4, 6], [8, 10, 12, 14], [20, 22, 24, 26]]
+  plain = Cut(frames=8, window_stride=8).windows(info, 1)
+  assert plain[:, 0].tolist() == [0, 8, 20] and plain[-1].tolist() == list(range(20, 28))
+
+
+def test_both_sides_can_be_read_at_one_rate(tmp_path, make_clips):
+  """The same motion from files of 16 and 8 frames a second: equal clips, and a word if unasked."""
+  for name in ('real', 'fake'):
+    (tmp_path / name).mkdir()
+  for i, video in enumerate(make_clips(2, 8, size=32)):
+    write_video(tmp_path / 'fake' / f'{i}.mkv', video)
+    write_video(tmp_path / 'real' / f'{i}.mkv', np.repeat(video, 2, axis=0), rate=16)
+  sides = tmp_path / 'real', tmp_path / 'fake'
+  with pytest.warns(UserWarning, match='real clips have 16 frames a second, generated ones 8:'):
+    scoring.score_folders(*sides, ['psnr'], CUT)
+  for fps in ((8.0, 8.0), (8.0, 0.0)):
+    with warnings.catch_warnings():
+      warnings.simplefilter('error')
+      scores = scoring.score_folders(*sides, ['psnr'], Cut(frames=8, fps=fps)).scores
+    assert scores['psnr'].value == np.inf and scores['psnr'].stamp['fps'] == 8.0
+    assert '8.0 fps' in scoring.table(scores)
+
+
+def test_a_rate_needs_a_clock(folders):
+  with pytest.raises(ValueError, match='no clock in it, so it cannot be read at a target fps'):
+    scoring.score_folders(*folders, NAMES, Cut(frames=4, fps=(8.0, 8.0)))
 
 
 def test_windows_of_a_file_share_a_group(folders):
@@ -156,7 +197,7 @@ def test_damaged_files_cost_one_reading(damaged, counted, cut, held, monkeypatch
     assert all('promised more' in reason for _, reason in got.dropped)
   measured = {name: count for name, count in seen.items() if name != 'read'}
   assert measured == {name: count for name, count in counted.items() if name != 'read'}
-  windows_of_one = len(cut.starts(12))
+  windows_of_one = len(cut.windows(video_files.Info(12, 32, 32, 0.0)))
   assert seen['read'] <= counted['read'] + 8 * windows_of_one
 
 

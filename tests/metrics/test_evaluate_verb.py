@@ -22,8 +22,8 @@ def evaluate(*flags):
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory, make_clips):
   root = tmp_path_factory.mktemp('clips')
-  for name, seed in (('real', 1), ('fake', 2)):
-    (root / name).mkdir()
+  for name, seed in (('real/test', 1), ('fake', 2)):
+    (root / name).mkdir(parents=True)
     for i, clip in enumerate(make_clips(3, seed)):
       np.savez(root / name / f'{i}.npz', video=clip)
   np.savez(root / 'fake' / 'short.npz', video=clip[:2])

@@ -1,12 +1,13 @@
 """Kernel distance, precision and recall, content distance."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy.spatial import distance
 
-from hgdt_jax.metrics import content, kernel, manifold, resampling
+from hgdt_jax.metrics import blocks, content, kernel, manifold, resampling
 
 
 @pytest.mark.parametrize('case', ['2048x64', '512x400', '64x400_rank_deficient', '256x8'])
@@ -267,3 +268,31 @@ def test_few_clips_do_not_pass_for_equal_laws():
 def test_the_upper_bound_of_samples_that_are_alike(samples):
   same = kernel.two_sample_test(samples, samples, 20)
   assert same.p_value == 1.0 and np.isfinite(same.upper) and same.upper >= 0
+
+
+def test_blocks_change_no_value_and_bound_memory(monkeypatch):
+  rng = np.random.default_rng(0)
+  real, fake = rng.normal(size=(90, 6)), rng.normal(size=(70, 6)) + 0.3
+  draws = resampling.draw([np.arange(90) // 3, np.arange(70)], 5, 0)
+
+  def every():
+    return [
+      kernel.kernel_distance(real, fake),
+      *kernel.resampled_distances(real, [fake], draws)[0],
+      *(f(real, fake) for f in (manifold.precision, manifold.recall)),
+      *(f(real, fake) for f in (manifold.density, manifold.coverage)),
+    ]
+
+  whole = every()
+  for entries in (1, 90 * 7, 90 * 90):
+    monkeypatch.setattr(blocks, '_ENTRIES', entries)
+    np.testing.assert_allclose(every(), whole, rtol=1e-10)
+  monkeypatch.setattr(blocks, '_ENTRIES', 2**16)
+  real, fake = rng.normal(size=(3000, 4)), rng.normal(size=(3000, 4))
+  tracemalloc.start()
+  kernel.kernel_distance(real, fake)
+  manifold.recall(real, fake)
+  manifold.coverage(real, fake)
+  most = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert most < 8 * 2**20, 'a matrix of all pairs takes 72 MB'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hgdt_jax.metrics import networks
-from hgdt_jax.metrics.networks import packages, parameters, weights
+from hgdt_jax.metrics.networks import packages, parameters, readers, weights
 
 ARRAYS = {'a/kernel': np.arange(6, dtype=np.float32).reshape(2, 3), 'a/bias': np.ones(3)}
 
@@ -105,3 +105,58 @@ def test_batch_normalisation_folds_into_the_convolution():
   folded = parameters.fold({f'a/b/{name}': array for name, array in layer.items()}, epsilon=0.1)
   assert sorted(folded) == ['a/b/bias', 'a/b/kernel']
   np.testing.assert_allclose(x @ folded['a/b/kernel'] + folded['a/b/bias'], expected, rtol=1e-5)
+
+
+@pytest.fixture
+def lpips_file(tmp_path):
+  path = tmp_path / 'lpips_alex.npz'
+  arrays = {'conv0/kernel': np.ones((3, 3, 3, 8), np.float32)}
+  weights.save_npz(path, weights.Weights(arrays, 'mine'))
+  return path
+
+
+@pytest.mark.parametrize(
+  ('damage', 'says'),
+  [
+    (lambda data: data[: len(data) // 2], 'not an npz file that can be read .*get it anew'),
+    (
+      lambda data: data[:300] + bytes([data[300] ^ 1]) + data[301:],
+      'not an npz file .*Bad CRC-32.*get it anew',
+    ),
+    (lambda data: b'', 'empty file; get it anew'),
+    (lambda data: b'<!-- login -->\n<html>', 'a web page, no weights; get the file itself'),
+    (lambda data: b'\xef\xbb\xbf<!DOCTYPE html><title>\xd0\x92\xd1', 'a web page, no weights'),
+    (lambda data: b'{"error": "sign in"}', 'a message, no weights'),
+  ],
+)
+def test_damaged_npz_says_which_file_and_what_to_do(lpips_file, damage, says):
+  lpips_file.write_bytes(damage(lpips_file.read_bytes()))
+  with pytest.raises(ValueError, match=rf'lpips_alex\.npz: {says}') as error:
+    networks.load('lpips_alex', lpips_file.parent)
+  assert len(str(error.value).splitlines()) == 1
+
+
+def test_nan_in_weights_is_damage(lpips_file):
+  arrays = {'conv0/kernel': np.full((3, 3, 3, 8), np.nan, np.float32)}
+  weights.save_npz(lpips_file, weights.Weights(arrays, 'mine'))
+  with pytest.raises(ValueError, match='conv0/kernel holds NaN or infinity: damaged; get it anew'):
+    networks.load('lpips_alex', lpips_file.parent)
+
+
+def test_a_folder_of_weights_that_is_not_there_is_not_passed_over(lpips_file):
+  """An installed package would have them: other weights than those that were asked for."""
+  for folder in (lpips_file.parent / 'nowhere', lpips_file):
+    with pytest.raises(FileNotFoundError, match='no such folder of weights'):
+      networks.load('lpips_alex', folder)
+
+
+def test_a_changed_byte_of_a_torch_file_is_found(tmp_path):
+  torch = pytest.importorskip('torch')
+  path = tmp_path / 'a.pth'
+  torch.save({'w': torch.ones(1000)}, path)
+  assert readers.read(path).arrays['w'].sum() == 1000
+  data = bytearray(path.read_bytes())
+  data[data.index(np.ones(9, np.float32).tobytes()) + 8] ^= 1
+  path.write_bytes(bytes(data))
+  with pytest.raises(ValueError, match=r'a\.pth: .*Get it anew'):
+    readers.read(path)

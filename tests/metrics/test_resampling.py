@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hgdt_jax.metrics import frechet, resampling
+from hgdt_jax.metrics import frechet, resampling, table
 
 
 def test_interval_of_a_mean_is_the_normal_one():
@@ -95,3 +95,56 @@ def test_a_difference_is_of_the_same_resamplings():
   )
   found = resampling.bootstrap_difference(scores, [np.arange(50)], 2.0, 30, 0)
   np.testing.assert_allclose(found, (2.0, 2.0, 2.0, 0.0), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+  ('name', 'dimensions', 'shift', 'width'),
+  [('fvd', 60, 0.3, (0.75, 1.25)), ('kvd', 10, 0.3, (0.75, 1.25)), ('recall', 4, 0.3, (0.8, 1.6))],
+)
+def test_intervals_cover_as_they_say(name, dimensions, shift, width):
+  """By simulation: 95 of 100 hold the expected score, and are as wide as it varies."""
+  rng, metric, n = np.random.default_rng(0), table.find(name), 40
+  draw = lambda shift: rng.normal(size=(n, 1, dimensions)) + shift
+  truth = [metric.value(draw(0), draw(shift)) for _ in range(200)]
+  spread = np.subtract(*np.quantile(truth, [0.975, 0.025]))
+  intervals = []
+  for seed in range(40):
+    real, fake = draw(0), draw(shift)
+    halves = resampling.halves([np.arange(n)] * 2, 60, seed)
+    scores = [metric.resample(real, [fake], draws)[0] for draws in halves]
+    value = metric.value(real, fake)
+    intervals.append(resampling.interval_of_halves(*scores, value, smooth=metric.smooth))
+  low, high = np.array(intervals).T
+  assert np.mean((low <= np.mean(truth)) & (np.mean(truth) <= high)) >= 0.87
+  assert width[0] < np.mean(high - low) / spread < width[1]
+
+
+def test_halves_share_no_group_and_take_all():
+  first, second = resampling.halves([np.array([7, 3, 7, 5, 9]), np.arange(6)], 20, 0)
+  for one, other, groups in zip(first, second, (4, 6)):
+    assert (one.counts + other.counts == 1).all() and one.counts.shape == (20, groups)
+    assert (one.counts.sum(axis=1) == groups // 2).all()
+    assert len(np.unique(one.counts, axis=0)) > 1
+
+
+def test_infinity_is_fitted_from_half_of_the_clips_up():
+  """Small samples of many dimensions are not linear in 1/N; and no distance is below 0."""
+  bent = [(n, 7 + 40 / n + (100 if n < 40 else 0)) for n in (10, 20, 30, 40, 50, 60, 70, 80)]
+  assert resampling.at_infinity(bent) == pytest.approx(7.0)
+  assert resampling.at_infinity([(10, 1.0), (20, 0.4)]) == 0.0
+
+
+def test_infinity_of_many_dimensions_is_that_of_the_exact_law():
+  """As 2048 real, 2048 generated, 400 dimensions (36.1): the same ratios, smaller."""
+  rng, n, d = np.random.default_rng(1), 256, 50
+  found, wanted = [], []
+  for seed in range(3):
+    real, fake = rng.normal(size=(n, d)), rng.normal(size=(n, d)) + 0.2
+    score = lambda picks, real=real, fake=fake: frechet.frechet_distance_of_features(
+      real, fake[picks], 0
+    )
+    found.append(resampling.at_infinity(resampling.curve(score, n, 2, seed)))
+    exact, gap = np.cov(real.T, ddof=0), real.mean(axis=0) - 0.2
+    roots = np.sqrt(np.maximum(np.linalg.eigvalsh(exact), 0)).sum()
+    wanted.append(gap @ gap + np.trace(exact) + d - 2 * roots)
+  assert np.mean(found) == pytest.approx(np.mean(wanted), rel=0.1)

@@ -1,5 +1,6 @@
 """Scores of arrays: invariants, stamps, streaming, pluggable networks and clear errors."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -183,7 +184,9 @@ def test_small_sets_carry_a_warning(every):
 
 def test_the_published_protocol_is_named_only_when_it_is_followed(own):
   metric = table.find('fvd')
-  measure = score.measures.make(metric.measure, own.get)
+  make = lambda network: score.measures.make(metric.measure, lambda name: network)
+  published = next(iter(protocol.PUBLISHED_I3D))
+  measure = make(dataclasses.replace(own['i3d'], sha256=published))
 
   class Set:
     fingerprint, batches = '', iter  # of no clips: nothing is measured
@@ -192,11 +195,22 @@ def test_the_published_protocol_is_named_only_when_it_is_followed(own):
       self.groups = np.arange(clips)
       self.facts = {'frames': 16, 'stride': 1, 'window_stride': 0, 'resolution': '64x64'} | facts
 
-  stamp = lambda real, fake: protocol.stamp('fvd', metric, measure, real, fake).get('protocol')
+  stamp = lambda real, fake, measure=measure: protocol.stamp(
+    'fvd', metric, measure, real, fake
+  ).get('protocol')
   assert stamp(Set(2048), Set(2048)) == 'fvd2048_16f'
   assert stamp(Set(2048), Set(2047)) is None
   assert stamp(Set(2048, stride=2), Set(2048, stride=2)) is None
   assert stamp(Set(2048, stride=2), Set(2048)) is None
+  assert stamp(Set(2048), Set(2048), make(own['i3d'])) is None, 'another network'
+  assert stamp(Set(2048, window_stride=16), Set(2048, window_stride=16)) is None
+  assert stamp(Set(2048, resolution='32x32'), Set(2048)) is None
+  assert stamp(Set(2048, fps=25.0), Set(2048, fps=25.0)) == 'fvd2048_16f'
+  assert stamp(Set(2048, fps=25.0), Set(2048, fps=8.0)) is None
+  assert stamp(Set(2048, fps=25.0), Set(2048)) is None, 'a rate that is not known'
+  assert stamp(Set(2048, fps=[8.0, 25.0]), Set(2048, fps=[8.0, 25.0])) is None
+  mixed = Set(2048, resolution='32x32, 64x64')
+  assert stamp(mixed, mixed) is None
 
 
 def test_facts_on_which_the_sets_differ_are_given_for_both(sets):

@@ -32,12 +32,14 @@ class FeatureNetwork:
       weights. JSON-able.
     features: of clips, or of images where the network is one of images. Raises ValueError on
       another dtype or shape, or on too few frames.
+    smallest: least sizes of the axes of its input between the first and the last.
   """
 
   name: str
   sha256: str
   protocol: dict[str, Any]
   features: Callable[[UInt8[np.ndarray, 'n ... h w 3']], Float32[np.ndarray, 'n d']]
+  smallest: tuple[int, ...] = (1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,7 @@ class DistanceNetwork:
   distance: Callable[
     [UInt8[np.ndarray, 'n h w 3'], UInt8[np.ndarray, 'n h w 3']], Float32[np.ndarray, ' n']
   ]
+  smallest: tuple[int, ...] = (1, 1)
 
 
 # name: (module, weights file without its suffix, keyword arguments of the module's `build`)
@@ -90,7 +93,7 @@ def load(
   found = weights.find(file, weights_dir)
   run, protocol = _build(module)(found.arrays, **fixed, **options)
   kind = DistanceNetwork if module == 'lpips' else FeatureNetwork
-  return kind(name, found.sha256, protocol | {'weights': found.source}, run)
+  return kind(name, found.sha256, protocol | {'weights': found.source}, run, run.smallest)
 
 
 def check(file: str, arrays: dict[str, np.ndarray]) -> None:

@@ -6,7 +6,28 @@ import zipfile
 
 import numpy as np
 
+START = 64  # bytes by which a file is known for what it is
 MAX_BYTES = 2**31  # of all arrays; four times those of VGG16, the largest network
+
+
+def check_start(name: str, start: bytes) -> None:
+  """ValueError where a file of weights begins, in its first `START` bytes, as one that is not."""
+  if not start:
+    raise ValueError(f'{name}: empty file; get it anew')
+  text = start.removeprefix(b'\xef\xbb\xbf').lstrip()
+  if any(byte < 32 and byte not in b'\t\r\n\f' for byte in text):  # as every kind of weights has
+    return
+  kinds = {b'<': 'a web page', b'version https://git-lfs': 'a Git LFS pointer', b'{': 'a message'}
+  for begin, kind in kinds.items():
+    if text.startswith(begin):
+      raise ValueError(f'{name}: {kind}, no weights; get the file itself')
+
+
+def check_finite(name: str, arrays: dict[str, np.ndarray]) -> None:
+  """ValueError where a number is NaN or infinite: no published network has one."""
+  for key, array in arrays.items():
+    if array.dtype.kind == 'f' and not np.isfinite(array).all():
+      raise ValueError(f'{name}: {key} holds NaN or infinity: damaged; get it anew')
 
 
 def read(name: str, file: io.BufferedIOBase) -> dict[str, np.ndarray]:

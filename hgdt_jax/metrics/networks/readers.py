@@ -44,11 +44,7 @@ def read(path: str | pathlib.Path) -> File:
       f'{path}: more than {npz.MAX_BYTES} bytes; no weights on record are that large'
     )
   data = path.read_bytes()
-  for start, kind in _NO_WEIGHTS.items():
-    if data[:64].lstrip().lower().startswith(start):
-      raise ValueError(f'{path}: {kind}, no weights; get the file itself')
-  if not data:
-    raise ValueError(f'{path}: empty file; get it anew')
+  npz.check_start(str(path), data[: npz.START])
   return File(reader(path, data), *published.identify(data))
 
 
@@ -83,7 +79,10 @@ def _torch(path, data):
     )
   try:
     if zipfile.is_zipfile(io.BytesIO(data)):
-      npz.check_total(zipfile.ZipFile(io.BytesIO(data)))
+      archive = zipfile.ZipFile(io.BytesIO(data))
+      npz.check_total(archive)
+      if archive.testzip():  # torch reads on over a byte that was changed
+        raise ValueError('damaged')
     state = torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
     state = state.get('state_dict', state)
     tensors = {name: tensor.detach() for name, tensor in state.items() if torch.is_tensor(tensor)}
@@ -105,9 +104,4 @@ _READERS = {
   '.ckpt': packages.read_pickle,
   '.pt': _torch,
   '.pth': _torch,
-}
-_NO_WEIGHTS = {
-  b'<!doctype html': 'a web page',
-  b'<html': 'a web page',
-  b'version https://git-lfs': 'a Git LFS pointer',
 }

@@ -26,7 +26,7 @@ def make(
     params: its weights, replicated on each device.
     per_device: rows that a device takes at once.
     rank: axes of the arrays: 5 for clips, 4 for images.
-    smallest: least sizes of the axes between the first and the last.
+    smallest: least sizes of the axes between the first and the last; the function's `smallest`.
   """
   devices = jax.local_devices()
 
@@ -62,6 +62,7 @@ def make(
         done.append(np.asarray(before, np.float32))
     return np.concatenate([*done, np.asarray(running, np.float32)])[:total]
 
+  run.smallest = smallest
   return run
 
 

@@ -47,8 +47,11 @@ def find(file: str, weights_dir: str | pathlib.Path | None) -> Weights:
   Logs a loud warning for arrays that are not on record.
 
   Raises:
-    FileNotFoundError: neither is there.
+    FileNotFoundError: neither is there, or no such folder.
+    ValueError: a damaged file.
   """
+  if weights_dir is not None and not pathlib.Path(weights_dir).is_dir():
+    raise FileNotFoundError(f'{weights_dir}: no such folder of weights')
   path = pathlib.Path(weights_dir or '.') / f'{file}.npz'
   if weights_dir is not None and path.exists():
     found = load_npz(path)
@@ -69,7 +72,10 @@ def find(file: str, weights_dir: str | pathlib.Path | None) -> Weights:
 def load_npz(path: str | pathlib.Path) -> Weights:
   """What `save_npz` wrote; an `.npz` of another origin counts as unknown weights."""
   with pathlib.Path(path).open('rb') as file:
+    npz.check_start(str(path), file.read(npz.START))
+    file.seek(0)
     arrays = npz.read(str(path), file)
+  npz.check_finite(str(path), arrays)
   source = arrays.pop(_SOURCE, f'{published.UNKNOWN} {pathlib.Path(path).name}')
   return Weights(arrays, str(source))
 
