@@ -1,4 +1,4 @@
-# Both set up all they need on a machine with nothing but Python: `make demo`, `make test`.
+# All targets set up what they need on a machine with nothing but Python: `make demo`, `make test`.
 PYTHON ?= python3
 WORKDIR ?= runs/demo
 BIN := .venv/bin
@@ -6,17 +6,22 @@ BIN := .venv/bin
 .PHONY: demo test lint
 
 demo: .venv/ready  ## the main job, small preset, two CPU cores
-	$(BIN)/python -m hgdt_jax.main --workdir=$(WORKDIR)
+	$(BIN)/python -m hgdt_jax.main --workdir="$(WORKDIR)"
 
 test: .venv/ready  ## the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/ready
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
+# One that was never ready is made anew: another Python, or a stopped install, may have left it.
 .venv/ready: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e ".[dev]"
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: hgdt_jax needs Python 3.11 or newer, and $(PYTHON) is" \
+	    "$$("$(PYTHON)" -c 'import sys; print(*sys.version_info[:2], sep=".")'):" \
+	    "make PYTHON=python3.12" >&2; exit 1; }
+	[ -e $@ ] || "$(PYTHON)" -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	touch $@

@@ -1,11 +1,13 @@
 """What all verbs share: flags that fail in one line, signals, and exit codes.
 
-0 done; 1 failed, with one clear line on stderr; 2 usage; 130 and 143 stopped by Ctrl-C or SIGTERM:
-what there was is saved.
+0 done; 1 failed, and the last line on stderr says why; 2 usage; 130 and 143 stopped by Ctrl-C or
+SIGTERM: what there was is saved.
 """
 
 import os
+import pathlib
 import sys
+import traceback
 from collections.abc import Callable
 
 from hgdt_jax import interrupts
@@ -21,9 +23,24 @@ def _say(error, code):
 interrupts.install(lambda stop: _say(f'stopped by {stop.signal}; {stop.advice}', stop.code))
 
 from absl import app, flags, logging  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
+from ml_collections.config_flags import config_flags  # noqa: E402
 
 from hgdt_jax.guards import Unhealthy  # noqa: E402
+
+flags.disclaim_key_flags()  # what is defined here is the verb's, and stands in its --help
+
+
+_FOLDER = pathlib.Path(__file__).resolve().parents[1]  # of this package and the recipes
+
+
+class _RecipeParser(config_flags.ConfigFileFlagParser):
+  """FILE or FILE:PRESET; `configs/...` is the packaged recipe where the current folder has none."""
+
+  def parse(self, path):
+    file = pathlib.Path(path.partition(':')[0])
+    if file.parts[:1] == ('configs',) and not file.exists() and (_FOLDER / file).exists():
+      path = str(_FOLDER / path)
+    return super().parse(path)
 
 
 def config_flag(name: str, default: str, help_text: str):
@@ -32,9 +49,11 @@ def config_flag(name: str, default: str, help_text: str):
   ml_collections looks at the overrides while the flag is defined, so a wrong one fails here.
   """
   try:
-    return config_flags.DEFINE_config_file(name, default, help_text, lock_config=True)
+    holder = config_flags.DEFINE_config_file(name, default, help_text, lock_config=True)
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     sys.exit(_say(f'--{name}: no such field, or not of its type: {error}', 2))
+  flags.FLAGS[name].parser = _RecipeParser(name, lock_config=True)
+  return holder
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -48,14 +67,35 @@ def run(main: Callable[[], int | None]) -> None:
       return _say(f'unexpected arguments: {" ".join(argv[1:])}', 2)
     try:
       code = main()
+      sys.stdout.flush()
       interrupts.uninstall()
       return code
-    except (ValueError, OSError, Unhealthy) as error:
+    except BrokenPipeError:
+      # Whoever read what was printed has left; Python is not to fail once more at its end.
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      return _say(f'nobody reads what is printed any more{_where()}', 1)
+    except (ValueError, OSError, ImportError, Unhealthy) as error:
       if os.environ.get('HGDT_TRACEBACK'):
         raise
-      return _say(error, 1)
+      of_system = isinstance(error, OSError) and error.errno  # and not found by the program
+      return _say(f'{error}{_where() if of_system else ""}', 1)
+    except Exception as error:  # a fault of the program, or of the device
+      traceback.print_exc()
+      return _say(f'{_first_line(error)}{_where()}', 1)
 
   app.run(guarded, flags_parser=_parse)
+
+
+def _where():
+  """Names the workdir, of verbs that have one."""
+  return f' (--workdir={flags.FLAGS.workdir})' if 'workdir' in flags.FLAGS else ''
+
+
+def _first_line(error):
+  text = str(error).strip().partition('\n')[0]
+  if 'RESOURCE_EXHAUSTED' in text:
+    text += '; the device is out of memory: lower config.data.batch, or set config.denoiser.remat'
+  return f'{type(error).__name__}: {text}'
 
 
 def _parse(argv):

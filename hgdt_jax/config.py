@@ -56,6 +56,8 @@ class Data:
   def problems(self):
     if self.size & (self.size - 1):
       yield f'size={self.size}: must be a power of two'
+    if 0 < self.target_fps < 0.1:
+      yield f'target_fps={self.target_fps}: must be at least 0.1, or 0 for frames as they come'
     if self.target_fps and self.stride != 1:
       yield f'target_fps={self.target_fps}: stride is {self.stride}; want one of them only'
 

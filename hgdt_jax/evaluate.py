@@ -60,10 +60,12 @@ _CACHE_FOLDER = 'real_statistics'
 
 def main():
   # after the flags: --help needs no device
-  from hgdt_jax import clip_sides, scoring
+  from hgdt_jax import clip_sides, machine, scoring
   from hgdt_jax.clip_decoder import Cut
   from hgdt_jax.metrics import score
 
+  machine.refuse_without()
+  print(machine.line(), flush=True)
   out, fake = _path(_OUT), _path(_FAKE)
   scoring.check_out(out, _OVERWRITE.value)
   result, method = scoring.Result(), clip_sides.called(fake)

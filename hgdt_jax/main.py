@@ -7,12 +7,16 @@ import pathlib
 
 from absl import flags
 
+from configs import hybrid
 from hgdt_jax import cli
 
+_CONFIGS = pathlib.Path(hybrid.__file__).parent
 _CONFIG = cli.config_flag(
   'config',
-  str(pathlib.Path(__file__).resolve().parents[1] / 'configs' / 'hybrid.py'),
-  'Recipe, FILE or FILE:PRESET; every field can be set as --config.a.b=value.',
+  str(_CONFIGS / 'hybrid.py'),
+  f'Recipe, FILE or FILE:PRESET; presets of configs/hybrid.py: {", ".join(hybrid.PRESETS)}. Every '
+  'field can be set as --config.a.b=value; all, with their meaning, are in '
+  f'{_CONFIGS / "base.py"}.',
 )
 _WORKDIR = flags.DEFINE_string(
   'workdir', 'runs/hybrid', 'Everything is written here; resumed from.'

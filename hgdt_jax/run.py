@@ -2,12 +2,14 @@
 
 import contextlib
 import functools
+import logging
 import pathlib
 import time
 from collections.abc import Mapping
 
 import jax
 import numpy as np
+from clu import parameter_overview
 
 import input_pipeline
 from hgdt_jax import (
@@ -17,6 +19,7 @@ from hgdt_jax import (
   handed_on,
   laws,
   lock,
+  machine,
   processes,
   programs,
   report,
@@ -65,7 +68,12 @@ def train_stages(given: Mapping, workdir: pathlib.Path) -> trained.Trained:
 def _opened(given, workdir):
   """The configuration and the devices, checked; nobody else trains in `workdir` meanwhile."""
   cfg = config.build(config.Config, given)
+  machine.refuse_without()
   mesh = _check_devices(cfg)
+  if processes.is_first():
+    print(machine.line(mesh, cfg.dtype), flush=True)
+    if advice := machine.advice(cfg.dtype, cfg.clip):
+      logging.warning(advice)
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: stack.enter_context(lock.held(workdir)))
     yield cfg, mesh
@@ -137,6 +145,8 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
       attempt = train.go_on_from(about, batches, watch)
     else:
       state = _first_state(model, stage, like)
+      if processes.is_first():
+        print(f'{stage} trains {_sizes(state)}', flush=True)
     if int(state.step) < section.steps:
 
       def check(state):
@@ -181,6 +191,13 @@ def _first_state(model, stage, like):
     compiler_options=programs.optimised(0),  # it runs once
   )
   return begin(rng.stream(jax.random.key(cfg.seed), f'{stage}/init'), taken)
+
+
+def _sizes(state):
+  """The networks that a stage trains, with their numbers of parameters."""
+  trained = {name: net.params for name, net in state.nets.items() if net.opt_state}
+  counts = {name: parameter_overview.count_parameters(of) for name, of in trained.items()}
+  return ', '.join(f'{name} ({count:,} parameters)' for name, count in counts.items())
 
 
 def _evenly(count, steps):

@@ -57,7 +57,13 @@ flags.DEFINE_alias('image', 'condition')
 _AT = flags.DEFINE_list(
   'at', [], 'Where the frames of --condition stand, from 0; from the first on if empty.'
 )
-_FORMAT = flags.DEFINE_enum('format', 'mp4', ['mp4', 'gif', 'png'], 'png: folders of frames.')
+_FORMAT = flags.DEFINE_enum(
+  'format',
+  'mp4',
+  ['mp4', 'mp4-lossless', 'gif', 'png'],
+  'mp4 and gif are to be looked at and lose a little; to be scored or trained on are mp4-lossless, '
+  'which few players play, and png, folders of frames: they keep every pixel.',
+)
 
 
 def main():

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from hgdt_jax import config, trained, writer
+from hgdt_jax import config, machine, trained, writer
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.drawing import Guidance, Known
@@ -16,6 +16,8 @@ from hgdt_jax.sampling import folders
 from input_pipeline import video_files
 from input_pipeline.clip import BadClip
 from input_pipeline.sampling import Sampling
+
+_LOSS = ', to be looked at; to be scored, --format=mp4-lossless keeps every pixel'
 
 
 def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format='mp4') -> None:
@@ -27,8 +29,10 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
     FileNotFoundError: `workdir` holds no trained model, or `asked.condition` is not there.
   """
   folders.refuse_foreign(out)
+  machine.refuse_without()
   workdirs.use_compile_cache(workdir)
   model = trained.Trained.load(workdir, asked.method)
+  print(machine.line(model.mesh, model.cfg.dtype), flush=True)
   _check_request(model.cfg, asked)
   cfg = model.cfg
   how = dict(
@@ -59,7 +63,8 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
   folders.replace_clips(
     clips_from, out, cfg.data.fps, clip_format, asked=_identity(model, how, asked)
   )
-  print(f'{asked.num} clips in {out}')
+  loss = '' if clip_format in folders.EXACT else _LOSS
+  print(f'{asked.num} clips in {out}{loss}')
 
 
 def _identity(model, how, asked):

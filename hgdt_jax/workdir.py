@@ -5,13 +5,13 @@ import importlib.metadata
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from configs import base
-from hgdt_jax import atomic, checkpoint, config, writer
+from hgdt_jax import __version__, atomic, checkpoint, config, writer
 from hgdt_jax.stages import STAGES
 
 CONFIG_FILE = 'config.json'
@@ -93,9 +93,27 @@ def open_to_train(
   tuned = [
     {'field': name, 'was': was, 'now': now, 'after_steps': at}
     for name, was, now in _differences(old, new, 'config')
-    if _is_tunable(name)
+    if _is_tunable(name) or name.startswith('config.guard.')
   ]
   write_config(cfg, workdir, [*_read(workdir).get('tuned', ()), *tuned], census)
+  for line in _left_over(cfg, workdir):
+    print(line, flush=True)
+
+
+def _left_over(cfg: config.Config, workdir: pathlib.Path) -> Iterator[str]:
+  """What was trained and is not asked for: it is neither undone nor removed, and that is said."""
+  for stage in STAGES:
+    last = last_step(workdir, stage)
+    if last and stage not in cfg.stages:
+      yield (
+        f'stage {stage} has {last} steps in {workdir} and is not among config.stages: it is left '
+        'as it is, and nothing is drawn or scored with it'
+      )
+    elif last and last > (asked := getattr(cfg, stage).steps):
+      yield (
+        f'config.{stage}.steps={asked}: stage {stage} has {last} in {workdir} already, and stays '
+        f'as it is; for {asked} remove {checkpoint.folder(workdir, stage)}'
+      )
 
 
 def write_config(
@@ -128,8 +146,9 @@ def with_tau(cfg: config.Config, tau) -> config.Config:
 
 
 def versions() -> dict[str, str]:
-  packages = ('hgdt_jax', 'jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
-  return {name: importlib.metadata.version(name) for name in packages}
+  packages = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
+  others = {name: importlib.metadata.version(name) for name in packages}
+  return {'hgdt_jax': __version__} | others  # of a checkout too, which pip knows not of
 
 
 def format_of(workdir: pathlib.Path) -> int:

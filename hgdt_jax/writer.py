@@ -64,35 +64,22 @@ class JsonLines:
 
 
 class TensorBoard:
-  """Events through clu's writer where TensorFlow is at hand, else through tensorboardX.
+  """Events through tensorboardX: clu's writer needs TensorFlow and tensorboard, 660 MB for scalars.
 
   A value without a slash in its name is put under its stage: `gan/examples_per_second`.
   """
 
   def __init__(self, workdir: str | os.PathLike):
-    try:  # clu.metric_writers needs TensorFlow, which is not a dependency
-      import tensorflow as tf
-      from clu import metric_writers
+    import tensorboardX  # here, because it takes a second
 
-      tf.config.set_visible_devices([], 'GPU')  # or it takes the memory that jax needs
-      self._write = metric_writers.SummaryWriter(str(workdir))
-      self._scalars = self._write.write_scalars
-    except ImportError:
-      import tensorboardX
-
-      self._write = tensorboardX.SummaryWriter(str(workdir))
-      self._scalars = self._one_by_one
+    self._events = tensorboardX.SummaryWriter(str(workdir))
 
   def write(self, stage: str, step: int, values: Mapping[str, float]) -> None:
-    named = {n if '/' in n else f'{stage}/{n}': float(v) for n, v in values.items()}
-    self._scalars(step, named)
+    for name, value in values.items():
+      self._events.add_scalar(name if '/' in name else f'{stage}/{name}', float(value), step)
 
   def close(self) -> None:
-    self._write.close()
-
-  def _one_by_one(self, step: int, values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-      self._write.add_scalar(name, value, step)
+    self._events.close()
 
 
 class Lagged:

@@ -1,5 +1,12 @@
 """Clips for training and evaluation: sources, and batches in an order of their own."""
 
-from input_pipeline.pipeline import SOURCES, Batches, Kind, Source, fixed, make_source
+import importlib
 
 __all__ = ['SOURCES', 'Batches', 'Kind', 'Source', 'fixed', 'make_source']
+
+
+def __getattr__(name):
+  """From `pipeline`, when asked for: those who only read files need no grain and array_record."""
+  if name in __all__:
+    return getattr(importlib.import_module('input_pipeline.pipeline'), name)
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

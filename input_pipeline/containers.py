@@ -136,6 +136,8 @@ def _open(path):
     stream = max(streams, key=_pixels)  # the first of those as large: cameras add a small preview
     clip.check_pixels(stream.codec_context.width, stream.codec_context.height)
     picture.check_transfer(stream.codec_context.color_trc)
+    if stream.metadata.get('alpha_mode') == '1':  # beside the picture: its decoder drops it
+      raise BadClip('WebM with alpha, which is not read here; put it on black, or write PNG frames')
     stream.codec_context.options = {'max_pixels': str(clip.MAX_PIXELS)}
     stream.thread_type = 'NONE'  # clips are small: threads cost more than they give
     yield container, stream

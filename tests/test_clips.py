@@ -72,6 +72,19 @@ def test_mp4_for_browsers_is_420_even_and_close(tmp_path):
   assert psnr(back[:, :65, :63], clip) > 30
 
 
+def test_mp4_for_browsers_is_of_high_profile_tagged_and_begins_with_its_index(tmp_path):
+  noise = np.random.default_rng(0).integers(0, 256, (1, 5, 33, 31, 3), dtype=np.uint8)
+  (path,) = folders.write_clips(noise, tmp_path, 12.5, format='mp4')
+  with av.open(str(path)) as container:
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    tags = (context.color_primaries, context.color_trc, context.colorspace, context.color_range)
+    assert (stream.profile, float(stream.average_rate)) == ('High', 12.5)
+  assert tags == (1, 1, 1, 1)  # BT.709 in all, limited range
+  content = path.read_bytes()
+  assert content.index(b'moov') < content.index(b'mdat')
+
+
 def test_mp4_for_browsers_keeps_flat_colours(tmp_path):
   """A wrong matrix or range moves saturated colours by tens of levels."""
   colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], np.uint8)
@@ -94,6 +107,59 @@ def test_gif_loops_for_ever(tmp_path):
   with Image.open(tmp_path / 'a.gif') as image:
     assert image.info['loop'] == 0
     assert image.info['duration'] in (120, 130)  # GIF counts hundredths of a second
+
+
+@pytest.mark.parametrize(
+  ('fps', 'frames', 'ends'),
+  [
+    (8, 8, 100),
+    (8, 16, 200),
+    (24, 24, 100),
+    (30000 / 1001, 30, 100),
+    (60, 30, 60),  # 50 a second: no browser shows more
+    (0.5, 3, 600),
+  ],
+)
+def test_gif_keeps_the_mean_rate(tmp_path, fps, frames, ends):
+  """In hundredths of a second, of which a frame has a whole number."""
+  clips_lib.write_gif(moving_discs(1, frames, 24, 24)[0], tmp_path / 'a.gif', fps)
+  with Image.open(tmp_path / 'a.gif') as image:
+    delays = []
+    for i in range(image.n_frames):
+      image.seek(i)
+      delays.append(image.info['duration'] // 10)
+  assert len(delays) == frames and sum(delays) == ends
+  assert max(delays) - min(delays) <= 1 and min(delays) >= 2
+
+
+@pytest.mark.parametrize('fps', [0, -8, 1e-9, np.nan, np.inf])
+@pytest.mark.parametrize('format', ['mp4', 'mp4-lossless', 'gif'])
+def test_a_rate_that_no_file_can_have_is_refused(tmp_path, fps, format):
+  with pytest.raises(ValueError, match=f'fps={fps}: want frames per second from'):
+    folders.write_clips(moving_discs(1, 2, 24, 24), tmp_path, fps, format)
+  assert not [path for path in tmp_path.rglob('*') if path.is_file()]
+
+
+def test_what_a_stopped_call_left_is_not_mixed_with_another_format_or_rate(tmp_path):
+  clips = moving_discs(3, 2, 24, 24)
+
+  def stopped(done):
+    yield clips[0]
+    raise KeyboardInterrupt
+
+  for fps, format in ((8, 'mp4'), (8, 'mp4-lossless'), (12, 'mp4-lossless'), (8, 'png')):
+    with pytest.raises(KeyboardInterrupt):
+      folders.replace_clips(stopped, tmp_path / 'out', 8, 'mp4', asked='same')
+    asked_from = []
+    folders.replace_clips(
+      lambda done, seen=asked_from: seen.append(done) or clips[done:],
+      tmp_path / 'out',
+      fps,
+      format,
+      asked='same',
+    )
+    assert asked_from == [1 if (fps, format) == (8, 'mp4') else 0]
+    assert len(list((tmp_path / 'out').iterdir())) == 3
 
 
 def test_png_is_a_folder_of_exact_frames_and_can_be_written_again(tmp_path):

@@ -75,6 +75,7 @@ def test_the_probe_is_refused_for_clips_that_it_cannot_read(tiny_dict):
     ('mesh.data', 0, 'config.mesh.data=0: want a number of devices'),
     ('mesh.fsdp', -1, 'config.mesh.fsdp=-1: data is -1 too'),
     ('data.target_fps', 8.0, 'config.data.target_fps=8.0: stride is 2'),
+    ('data.target_fps', 1e-9, 'config.data.target_fps=1e-09: must be at least 0.1, or 0'),
   ],
 )
 def test_a_wrong_field_is_named_with_its_path(tiny_dict, path, value, says):

@@ -36,6 +36,7 @@ MAY_IMPORT = {
   ),
   # Pieces that know no configuration.
   'hgdt_jax.checkpoint': 'jax hgdt_jax.atomic hgdt_jax.processes',
+  'hgdt_jax.machine': 'jax',
   'hgdt_jax.pixels': 'jax',
   'hgdt_jax.processes': 'jax',
   'hgdt_jax.rng': 'jax',
@@ -81,8 +82,8 @@ MAY_IMPORT = {
     'hgdt_jax.schema hgdt_jax.sharding hgdt_jax.space hgdt_jax.state'
   ),
   'hgdt_jax.workdir': (
-    'jax configs hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.stages '
-    'hgdt_jax.writer'
+    'jax configs hgdt_jax.__version__ hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config '
+    'hgdt_jax.stages hgdt_jax.writer'
   ),
   'hgdt_jax.clip_sources': 'input_pipeline hgdt_jax.config hgdt_jax.processes',
   'hgdt_jax.lending': 'hgdt_jax.config hgdt_jax.methods hgdt_jax.stages hgdt_jax.workdir',
@@ -109,8 +110,8 @@ MAY_IMPORT = {
     'hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.stages hgdt_jax.trained'
   ),
   'hgdt_jax.sampled': (
-    'input_pipeline hgdt_jax.config hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.request '
-    'hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir hgdt_jax.writer'
+    'input_pipeline hgdt_jax.config hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.machine '
+    'hgdt_jax.request hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir hgdt_jax.writer'
   ),
   'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
   # Verbs.
@@ -119,12 +120,12 @@ MAY_IMPORT = {
     'hgdt_jax.losses hgdt_jax.methods hgdt_jax.metrics hgdt_jax.report hgdt_jax.stages'
   ),
   'hgdt_jax.main': (
-    'hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
+    'configs hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
   ),
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
   'hgdt_jax.evaluate': (
     'input_pipeline hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.clip_sides hgdt_jax.interrupts '
-    'hgdt_jax.metrics hgdt_jax.scoring'
+    'hgdt_jax.machine hgdt_jax.metrics hgdt_jax.scoring'
   ),
 }
 VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')

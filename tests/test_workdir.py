@@ -171,6 +171,34 @@ def test_rates_and_penalties_may_be_tuned_and_the_step_is_written_down(
   assert (rate['was'], rate['now'], rate['after_steps']['gan']) == (was, 1e-5, 2)
 
 
+def test_a_guards_settings_may_change_and_are_written_down(finished, tmp_path, smallest):
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  was = smallest()['guard']['action']
+  now = 'warn' if was != 'warn' else 'stop'
+  given = _changed(smallest(), guard=dict(action=now, motion=0.0, d_loss=0.0))
+  workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+  content = json.loads((tmp_path / 'run' / 'config.json').read_text())
+  assert content['config']['guard']['action'] == now
+  action = {one['field']: one for one in content['tuned']}['config.guard.action']
+  assert (action['was'], action['now'], action['after_steps']['gan']) == (was, now, 2)
+
+
+def test_fewer_steps_than_were_trained_and_a_dropped_stage_are_told(
+  finished, tmp_path, smallest, capsys
+):
+  """Each time, also once config.json knows no other."""
+  shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
+  stages = tuple(stage for stage in config.STAGES if stage != 'fewstep')
+  given = _changed(smallest(), diffusion=dict(steps=4)) | {'stages': stages}
+  workdir.open_to_train(config.build(config.Config, smallest()), tmp_path / 'run')
+  assert capsys.readouterr().out == ''  # nothing is left over
+  for _ in range(2):
+    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+    steps, dropped = sorted(capsys.readouterr().out.splitlines())
+    assert steps.startswith('config.diffusion.steps=4: stage diffusion has 6 in ')
+    assert 'stage fewstep has 2 steps' in dropped and 'not among config.stages' in dropped
+
+
 @pytest.mark.parametrize(
   'section, values',
   [('aligner', dict(denoiser_learning_rate=0.1)), ('optimiser', dict(weight_decay=0.1))],

@@ -78,10 +78,11 @@ def halves(groups: Sequence[Groups], count: int, seed: int) -> tuple[list[Draws]
   parts: tuple[list[Draws], list[Draws]] = ([], [])
   for of in groups:
     names, members = np.unique(of, return_inverse=True)
-    first = np.zeros((count, len(names)), np.int64)
-    first[:, : len(names) // 2] = 1
-    first = rng.permuted(first, axis=1)
-    for part, counts in zip(parts, (first, 1 - first)):
+    first, second = (np.zeros((count, len(names)), np.int64) for _ in parts)
+    for one, other in zip(first, second):
+      order, half = rng.permutation(len(names)), len(names) // 2
+      one[order[:half]] = other[order[half:]] = 1
+    for part, counts in zip(parts, (first, second)):
       part.append(Draws(counts, members))
   return parts
 

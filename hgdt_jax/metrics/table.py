@@ -132,6 +132,7 @@ def _balls(measure, statistic, better, highest):
 def _sliced(measure):
   return Metric(
     measure, sliced.sliced_wasserstein, 'lower', of_both=True, enough=256, limits=(0.0, math.inf),
+    smooth=False,
     facts={'directions': sliced.DIRECTIONS, 'definition': 'squared, mean over directions'},
   )  # fmt: skip
 

@@ -1,10 +1,9 @@
 """Clips to files: mp4, gif, frames, film strips and playing grids.
 
 Clips are uint8 `[N, T, H, W, C]` with C = 3, or C = 1 (shown grey). Single clips are written at
-their true size. mp4 is lossless H.264 in RGB (`libx264rgb`, qp 0): any size, odd ones too, and a
-clip read back is the clip written, so scores of files are scores of samples. ffmpeg and Chromium
-play that profile in its true colours; players that know 4:2:0 only do not, so what is made to be
-looked at (`grid.mp4`) is plain 4:2:0, which plays everywhere.
+their true size. An mp4 is one of two: what is to be looked at is H.264 as every browser and player
+knows it, 4:2:0 and a little lossy; what is to be scored is lossless H.264 in RGB (`libx264rgb`, qp
+0) at any size, odd ones too, which ffmpeg reads back to the pixel and few players play.
 """
 
 import json
@@ -24,20 +23,24 @@ _GUTTER = 2  # pixels between clips and frames
 _GUTTER_GREY = 255
 # Numbers of H.264 (and of ffmpeg): what is not tagged a player guesses, and Chromium guesses wrong.
 _RGB_MATRIX, _BT709, _SRGB_TRANSFER = 0, 1, 13
+_GIF_TICKS = 100  # a second
+_GIF_FASTEST = 50  # frames a second: browsers play a delay of a single tick as ten
 
 
 def write_mp4(
   clip: np.ndarray, path: str | os.PathLike, fps: float = 8, lossless: bool = True
 ) -> None:
-  """Writes `[T, H, W, C]` as H.264: lossless RGB, or else 4:2:0 that every browser plays.
+  """Writes `[T, H, W, C]` as H.264: lossless RGB, or else High profile 4:2:0 that browsers play.
 
-  4:2:0 needs even sizes: the last row or column is repeated where the size is odd.
+  4:2:0 needs even sizes: the last row or column is repeated where the size is odd. The index stands
+  at the front of the file, so that it plays while it loads.
   """
   frames = _rgb(clip)
   if not lossless:
     height, width = frames.shape[1:3]
     frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode='edge')
-  with replaced(path) as part, av.open(str(part), 'w', format='mp4') as container:
+  index = {'movflags': '+faststart'}
+  with replaced(path) as part, av.open(str(part), 'w', format='mp4', options=index) as container:
     stream = container.add_stream('libx264rgb' if lossless else 'libx264', rate=_rate(fps))
     stream.height, stream.width = frames.shape[1:3]
     context = stream.codec_context
@@ -48,7 +51,8 @@ def write_mp4(
       context.colorspace, context.color_trc = _RGB_MATRIX, _SRGB_TRANSFER
       context.color_range = ColorRange.JPEG
     else:
-      stream.pix_fmt, stream.options = 'yuv420p', {'crf': '16', 'preset': 'medium'}
+      stream.pix_fmt = 'yuv420p'
+      stream.options = {'crf': '16', 'preset': 'medium', 'profile': 'high'}
       context.colorspace = context.color_trc = _BT709
       context.color_range = ColorRange.MPEG
     for pixels in frames:
@@ -64,7 +68,9 @@ def write_mp4(
 def write_gif(clip: np.ndarray, path: str | os.PathLike, fps: float = 8) -> None:
   """Writes `[T, H, W, C]` as a looping GIF with one palette of 256 colours for the whole clip.
 
-  Through ffmpeg rather than Pillow, which drops a frame that equals the one before it.
+  Delays are whole hundredths of a second: they differ by one where that keeps the mean rate. Above
+  50 frames a second, which no browser shows, it is 50. Through ffmpeg rather than Pillow, which
+  drops a frame that equals the one before it.
   """
   frames = _rgb(clip)
   length, height, width, _ = frames.shape
@@ -75,13 +81,23 @@ def write_gif(clip: np.ndarray, path: str | os.PathLike, fps: float = 8) -> None
   palette = np.full((256, 4), 255, np.uint8)  # alpha, red, green, blue
   colours = np.asarray(stacked.getpalette(), np.uint8).reshape(-1, 3)
   palette[: len(colours), 1:] = colours
-  with replaced(path) as part, av.open(str(part), 'w', format='gif') as container:
+  *starts, end = _gif_times(length, fps)
+  last = {'final_delay': str(end - starts[-1])}  # else the muxer repeats the delay before it
+  with replaced(path) as part, av.open(str(part), 'w', format='gif', options=last) as container:
     stream = container.add_stream('gif', rate=_rate(fps))
     stream.height, stream.width, stream.pix_fmt = height, width, 'pal8'
-    for pixels in indices:
+    stream.codec_context.time_base = Fraction(1, _GIF_TICKS)
+    for pixels, start in zip(indices, starts):
       frame = av.VideoFrame.from_ndarray((np.ascontiguousarray(pixels), palette), format='pal8')
+      frame.pts, frame.time_base = start, Fraction(1, _GIF_TICKS)
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
+
+
+def _gif_times(length, fps):
+  """In ticks, when each frame begins, and the end."""
+  ticks = _GIF_TICKS / min(_rate(fps), _GIF_FASTEST)
+  return [math.floor(i * ticks + Fraction(1, 2)) for i in range(length + 1)]
 
 
 def write_frames(clip: np.ndarray, path: str | os.PathLike, fps: float = 8) -> None:
@@ -166,6 +182,6 @@ def _rgb(clip: np.ndarray) -> np.ndarray:
 
 
 def _rate(fps: float) -> Fraction:
-  if not fps > 0:
-    raise ValueError(f'fps={fps}: frames per second must be above zero')
+  if not 0.001 <= fps <= 1000:  # NaN too
+    raise ValueError(f'fps={fps}: want frames per second from 0.001 to 1000')
   return Fraction(fps).limit_denominator(1001)

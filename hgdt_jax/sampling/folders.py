@@ -1,5 +1,6 @@
 """Folders of clips: what a run shows of a method, and what `sample` writes."""
 
+import functools
 import itertools
 import os
 import pathlib
@@ -14,18 +15,21 @@ from hgdt_jax.sampling import clips as files
 
 _ASKED = 'asked.json'  # beside clips of which some are still to come
 _OWN_NAME = re.compile(rf'clip_\d{{4,}}(\.mp4|\.gif)?|\.clip_.*|{re.escape(_ASKED)}')
+EXACT = ('mp4-lossless', 'png')  # formats that keep every pixel
 _WRITERS = {
-  'mp4': (files.write_mp4, '.mp4'),
+  'mp4': (functools.partial(files.write_mp4, lossless=False), '.mp4'),
   'gif': (files.write_gif, '.gif'),
   'png': (files.write_frames, ''),
+  'mp4-lossless': (files.write_mp4, '.mp4'),
 }
 
 
 def write_samples(clips: np.ndarray, directory: str | os.PathLike, fps: float = 8) -> pathlib.Path:
   """Writes `clips/clip_0000.mp4` ..., `grid.mp4`, `grid.gif`, `strip.png`; returns the directory.
 
-  The clips have a folder to themselves, so that it can be scored or trained on as it is. The
-  directory is replaced as a whole: no clip of an earlier call is left between the new ones.
+  The clips have a folder to themselves, and every pixel, so that it can be scored or trained on as
+  it is; the grids are to be looked at. The directory is replaced as a whole: no clip of an
+  earlier call is left between the new ones.
   """
   directory = pathlib.Path(directory)
   with replaced(directory) as part:
@@ -41,12 +45,13 @@ def write_clips(
   clips: Iterable[np.ndarray],
   directory: str | os.PathLike,
   fps: float = 8,
-  format: str = 'mp4',
+  format: str = 'mp4-lossless',
   first: int = 0,
 ) -> list[pathlib.Path]:
-  """Writes each clip `[T, H, W, C]` as `clip_0000` ... in the format mp4, gif or png, as it comes.
+  """Writes each clip `[T, H, W, C]` as `clip_0000` ... in a format, as it comes.
 
-  png is a folder of frames per clip. Each file or folder appears complete or not at all. Numbers
+  mp4-lossless and png, a folder of frames per clip, keep every pixel; mp4 and gif are for players,
+  and lose a little. Each file or folder appears complete or not at all. Numbers
   begin with `first`.
 
   Raises:
@@ -69,7 +74,7 @@ def replace_clips(
   clips_from: Callable[[int], Iterable[np.ndarray]],
   directory: str | os.PathLike,
   fps: float = 8,
-  format: str = 'mp4',
+  format: str = 'mp4-lossless',
   *,
   asked: str,
 ) -> None:
@@ -80,7 +85,7 @@ def replace_clips(
 
   Args:
     clips_from: gives the clips from that number on.
-    asked: what tells clips from those of another call.
+    asked: what tells clips from those of another call, beside rate and format.
 
   Raises:
     ValueError: as `write_clips`; and as `refuse_foreign`, of either folder.
@@ -89,7 +94,7 @@ def replace_clips(
   directory = pathlib.Path(directory).resolve()
   part = directory.with_name(f'{directory.name}.part')
   refuse_foreign(part)
-  done = _kept(part, asked)
+  done = _kept(part, f'{format}, {fps} frames a second: {asked}')
   write_clips(clips_from(done), part, fps, format, done)
   (part / _ASKED).unlink()
   put(part, directory)

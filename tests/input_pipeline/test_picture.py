@@ -162,6 +162,20 @@ def test_what_is_transparent_does_not_bleed_when_it_shrinks(tmp_path):
   assert film[..., 1:].max() == 0 and 100 < film[..., 0].mean() < 156
 
 
+def test_alpha_that_cannot_be_read_is_refused_in_a_line(tmp_path):
+  """What a decoder of VP9 gives is the colours that lie under transparent pixels."""
+  path = tmp_path / 'a.webm'
+  with av.open(str(path), 'w') as container:
+    options = {'auto-alt-ref': '0', 'deadline': 'realtime', 'cpu-used': '8'}
+    stream = container.add_stream('libvpx-vp9', rate=25, options=options)
+    stream.height, stream.width, stream.pix_fmt = 32, 32, 'yuva420p'
+    frame = av.VideoFrame.from_ndarray(np.full((32, 32, 4), 128, np.uint8), format='rgba')
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  with pytest.raises(BadClip, match='WebM with alpha, which is not read here'):
+    video_files.probe(path)
+
+
 def test_an_mp4_without_an_index_says_so(tmp_path):
   """What a camera leaves whose battery died, and a download that broke off."""
   content = write(tmp_path / 'a.mp4', [corners()] * 4).read_bytes()

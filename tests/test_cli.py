@@ -1,0 +1,73 @@
+"""However a verb ends, the last line on stderr is its own, and names the workdir."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+_VERB = """
+from hgdt_jax import cli
+from absl import flags
+flags.DEFINE_string('workdir', 'runs/mine', '')
+def main():
+  {body}
+cli.run(main)
+"""
+_WHERE = ' (--workdir=runs/mine)'
+
+
+def _run(tmp_path, body, **options):
+  script = tmp_path / 'verb.py'
+  script.write_text(_VERB.format(body=body))
+  environment = os.environ | {'PYTHONPATH': str(ROOT)}
+  return subprocess.run(
+    [sys.executable, script], env=environment, stderr=subprocess.PIPE, text=True, **options
+  )
+
+
+@pytest.mark.parametrize(
+  ('body', 'says'),
+  [
+    ("raise ValueError('gan.steps=0')", 'verb: gan.steps=0'),
+    ("raise ImportError('no array_record here')", 'verb: no array_record here'),
+    ("raise FileNotFoundError('no folder of clips')", 'verb: no folder of clips'),
+    (
+      "open('/dev/full', 'w', 1).write('a line\\n')",
+      f'verb: [Errno 28] No space left on device{_WHERE}',
+    ),
+  ],
+)
+def test_what_the_user_can_mend_is_one_line(tmp_path, body, says):
+  done = _run(tmp_path, body)
+  assert (done.returncode, done.stderr.splitlines()) == (1, [says])
+
+
+@pytest.mark.parametrize(
+  ('body', 'says'),
+  [
+    ("raise RuntimeError('first\\nsecond')", f'verb: RuntimeError: first{_WHERE}'),
+    (
+      "raise RuntimeError('RESOURCE_EXHAUSTED: out of memory\\nbuffers')",
+      'verb: RuntimeError: RESOURCE_EXHAUSTED: out of memory; the device is out of memory: lower '
+      f'config.data.batch, or set config.denoiser.remat{_WHERE}',
+    ),
+  ],
+)
+def test_what_nobody_foresaw_has_its_traceback_above(tmp_path, body, says):
+  done = _run(tmp_path, body)
+  lines = done.stderr.splitlines()
+  assert done.returncode == 1 and lines[0].startswith('Traceback') and lines[-1] == says
+
+
+def test_a_pipe_that_is_closed_is_told_once(tmp_path):
+  read, write = os.pipe()
+  os.close(read)
+  try:
+    done = _run(tmp_path, "print('x' * 100_000)", stdout=write)
+  finally:
+    os.close(write)
+  says = f'verb: nobody reads what is printed any more{_WHERE}'
+  assert (done.returncode, done.stderr.splitlines()) == (1, [says])
