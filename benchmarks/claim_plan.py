@@ -4,8 +4,7 @@ import dataclasses
 import importlib
 from collections.abc import Iterable, Mapping
 
-from hgdt_jax import config as configs
-from hgdt_jax import methods
+from hgdt_jax import methods, settings
 
 SETS = {'bench': 'bench', 'weizmann': 'small'}  # their presets
 # Steps of the grids' cells: of one start all take as many, whatever else they differ in.
@@ -241,10 +240,10 @@ def config(name: str, run: str, seed: int, steps: Mapping[str, int], scale: floa
   return config.to_dict()
 
 
-def build(given) -> configs.Config:
+def build(given) -> settings.Config:
   """With the classes that the source has."""
   given['data']['classes'] = 4
-  return configs.build(configs.Config, given)
+  return settings.build(settings.Config, given)
 
 
 def cost_key(name: str, run: str, stage: str) -> str:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from absl import app, flags
 from ml_collections import config_flags
 
-from hgdt_jax import config, handed_on, sharding
+from hgdt_jax import handed_on, settings, sharding
 from hgdt_jax.stages import STAGES, networks
 from hgdt_jax.state import on_mesh
 
@@ -25,7 +25,7 @@ _REPEATS = flags.DEFINE_integer('repeats', 10, 'Steps timed, after one that is n
 def main(_):
   given = _CONFIG.value.to_dict()
   given['data']['classes'] = 0  # no source is opened
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   mesh = sharding.make_mesh(cfg.mesh.data, cfg.mesh.fsdp)
   shape = (cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
   batch = {'video': jnp.zeros(shape, jnp.uint8), 'label': jnp.full(cfg.data.batch, -1)}

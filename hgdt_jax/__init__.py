@@ -1,9 +1,14 @@
-"""Hybrid GAN + diffusion video generation in JAX/Flax."""
+"""Hybrid GAN + diffusion video generation in JAX/Flax.
+
+`config`, `train`, `load`, `evaluate` and `show` are the verbs from Python; `hgdt_jax.api` says what
+they do. What else there is may change.
+"""
 
 import importlib.machinery
 import pathlib
 import sys
 
+__all__ = ['config', 'evaluate', 'load', 'show', 'train']
 __version__ = '0.4.0'
 
 _BESIDE = ('configs', 'input_pipeline')  # packages that are installed with this one
@@ -22,3 +27,12 @@ class _Beside:
 
 
 sys.meta_path.insert(0, _Beside)
+
+
+def __getattr__(name):
+  # Not imported before it is asked for: a verb catches signals first, and --help takes no time.
+  if name not in __all__:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  from hgdt_jax import api
+
+  return getattr(api, name)

@@ -5,11 +5,11 @@ import pathlib
 from typing import Any
 
 import input_pipeline
-from hgdt_jax import config, processes
+from hgdt_jax import processes, settings
 from input_pipeline.census import of_sources as census_of
 
 
-def of(cfg: config.Config, split: str, workdir: pathlib.Path):
+def of(cfg: settings.Config, split: str, workdir: pathlib.Path):
   """The clips of a configuration; files that cannot be read are listed in `workdir`."""
   data = cfg.data
   given = {
@@ -36,12 +36,12 @@ def of(cfg: config.Config, split: str, workdir: pathlib.Path):
   )
 
 
-def held_out(cfg: config.Config, sources):
+def held_out(cfg: settings.Config, sources):
   """Clips that scores are of, in one piece; `sources` by split."""
   return input_pipeline.fixed(sources['test'], cfg.evaluation.clips)
 
 
-def with_classes(cfg: config.Config, source) -> config.Config:
+def with_classes(cfg: settings.Config, source) -> settings.Config:
   """The configuration with the number of classes that the source has."""
   found = len(source.classes) if len(source.classes) > 1 else 0
   asked = cfg.data.classes

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hgdt_jax import config, pixels, rng, sharding
+from hgdt_jax import pixels, rng, settings, sharding
 from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
@@ -89,7 +89,7 @@ class Drawing:
     mesh: the devices.
   """
 
-  def __init__(self, cfg: config.Config, mesh: jax.sharding.Mesh):
+  def __init__(self, cfg: settings.Config, mesh: jax.sharding.Mesh):
     self.cfg, self.mesh = cfg, mesh
 
   def recipe(self, sampler: str = '', threshold: str = '') -> hybrid.Recipe:
@@ -264,7 +264,7 @@ class Drawing:
     return jax.make_array_from_callback(rows.shape, where, lambda index: rows[index])
 
 
-def in_batches(cfg: config.Config, count: int, draw):
+def in_batches(cfg: settings.Config, count: int, draw):
   """What `draw(rows, first)` gives for all `count` rows, and seconds a row.
 
   `first` is the number of the first of `rows`. The last batch is filled up with rows from the

@@ -6,13 +6,13 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
-from hgdt_jax import checkpoint, config, sharding
+from hgdt_jax import checkpoint, settings, sharding
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.stages import STAGES
 from hgdt_jax.state import Net
 
 
-def abstract_state(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh):
+def abstract_state(cfg: settings.Config, stage: str, mesh: jax.sharding.Mesh):
   """Shapes, dtypes and shardings of a stage's state; nothing is allocated."""
   shapes = _shapes(cfg, stage)
   return jax.tree.map(
@@ -27,7 +27,7 @@ def _shapes(cfg, stage):
   return jax.eval_shape(functools.partial(STAGES[stage].init, cfg), jax.random.key(0))
 
 
-def weights(workdir: pathlib.Path, cfg: config.Config, stage: str, mesh, names) -> dict:
+def weights(workdir: pathlib.Path, cfg: settings.Config, stage: str, mesh, names) -> dict:
   """What the networks `names` of a finished stage hand on; nothing else of it is read.
 
   Raises:
@@ -63,7 +63,7 @@ def of_state(state) -> dict[str, Net]:
   return {name: net.handed_on for name, net in state.nets.items()}
 
 
-def begin(cfg: config.Config, stage: str, key: jax.Array, taken: dict[str, Net]):
+def begin(cfg: settings.Config, stage: str, key: jax.Array, taken: dict[str, Net]):
   """A stage's first state, with the networks `taken` over from earlier stages in it.
 
   Raises:
@@ -79,14 +79,14 @@ def begin(cfg: config.Config, stage: str, key: jax.Array, taken: dict[str, Net])
   return state.replace(nets=nets)
 
 
-def without_late(cfg: config.Config, denoiser: Net) -> Net:
+def without_late(cfg: settings.Config, denoiser: Net) -> Net:
   """A denoiser for a run that is to begin its late parameters itself; see `denoisers.types`."""
   late = cfg.denoiser.late
   params = {name: leaf for name, leaf in denoiser.params.items() if not name.startswith(late)}
   return denoiser.replace(params=params)
 
 
-def completed(cfg: config.Config, given: Net, own: Net) -> Net:
+def completed(cfg: settings.Config, given: Net, own: Net) -> Net:
   """`given`; the late parameters that it was handed on without are `own`."""
   late = {n: leaf for n, leaf in own.params.items() if n.startswith(cfg.denoiser.late)}
   return given.replace(params=late | given.params)

@@ -3,8 +3,8 @@
 import pathlib
 from collections.abc import Collection
 
-from hgdt_jax import config
 from hgdt_jax import methods as ways
+from hgdt_jax import settings
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.methods import Method
 from hgdt_jax.stages import STAGES
@@ -18,7 +18,7 @@ class Lending:
     done: the stages that hand on networks; read at each call.
   """
 
-  def __init__(self, cfg: config.Config, done: Collection[str]):
+  def __init__(self, cfg: settings.Config, done: Collection[str]):
     self.cfg, self.done = cfg, done
 
   def way(self, method: str) -> Method:

@@ -41,12 +41,12 @@ _LIST = flags.DEFINE_bool(
 
 
 def main():
-  from hgdt_jax import config, processes, run  # after the flags: --help takes no time
+  from hgdt_jax import processes, run, settings  # after the flags: --help takes no time
 
   if _LIST.value:
     from hgdt_jax import listing
 
-    config.import_plugins(_CONFIG.value.to_dict())
+    settings.import_plugins(_CONFIG.value.to_dict())
     print(listing.text())
     return
   if _DISTRIBUTED.value:

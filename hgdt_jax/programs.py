@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from hgdt_jax import handed_on, sharding
-from hgdt_jax.config import Config
+from hgdt_jax.settings import Config
 from hgdt_jax.stages import STAGES
 from hgdt_jax.state import on_mesh
 

@@ -1,5 +1,6 @@
 """All methods side by side: drawn from one model with the same seeds, scored, written down."""
 
+import json
 import math
 import pathlib
 from collections.abc import Mapping
@@ -8,10 +9,10 @@ import numpy as np
 
 from hgdt_jax import atomic, drawing, laws, processes
 from hgdt_jax import methods as ways
-from hgdt_jax.config import AUTO
 from hgdt_jax.metrics import measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
 from hgdt_jax.sampling import folders
+from hgdt_jax.settings import AUTO
 from hgdt_jax.stages import STAGES
 from hgdt_jax.trained import Trained
 
@@ -95,6 +96,14 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
     refined = _refined(trained, method, few)
     values['psnr_refined'] = _scores(few['video'], refined, ('psnr',))['psnr'].value
   return {f'{stage}/held_out/{name}': value for name, value in values.items()}
+
+
+def read(workdir: pathlib.Path) -> list[dict]:
+  """The rows that `evaluate` wrote. FileNotFoundError: the run has not come to its end."""
+  path = workdir / 'results.json'
+  if not path.exists():
+    raise FileNotFoundError(f'{path}: not there yet; it is written when all stages are trained')
+  return json.loads(path.read_text())['results']
 
 
 def table(rows) -> str:

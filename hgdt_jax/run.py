@@ -10,23 +10,24 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 from clu import parameter_overview
+from ml_collections import ConfigDict
 
 import input_pipeline
 from hgdt_jax import (
   clip_sources,
-  config,
   guards,
   handed_on,
   laws,
   lock,
+  loop,
   machine,
   processes,
   programs,
   report,
   results,
   rng,
+  settings,
   sharding,
-  train,
   trained,
   warm_start,
   writer,
@@ -40,7 +41,7 @@ from hgdt_jax.stages import STAGES, networks
 _TAU_LEVEL = 0.05  # of the test that chooses tau
 
 
-def main(given: Mapping, workdir: pathlib.Path) -> None:
+def main(given: Mapping | ConfigDict, workdir: pathlib.Path) -> None:
   """Trains every stage of `given` in order, resuming from what `workdir` holds; then `evaluate`.
 
   Raises:
@@ -58,7 +59,7 @@ def main(given: Mapping, workdir: pathlib.Path) -> None:
       print(f'report: {page}')
 
 
-def train_stages(given: Mapping, workdir: pathlib.Path) -> trained.Trained:
+def train_stages(given: Mapping | ConfigDict, workdir: pathlib.Path) -> trained.Trained:
   """What `main` trains, without the scores at its end. Raises as `main`."""
   with _opened(given, workdir) as (cfg, mesh):
     return _train(cfg, mesh, workdir)[0]
@@ -67,7 +68,7 @@ def train_stages(given: Mapping, workdir: pathlib.Path) -> trained.Trained:
 @contextlib.contextmanager
 def _opened(given, workdir):
   """The configuration and the devices, checked; nobody else trains in `workdir` meanwhile."""
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   machine.refuse_without()
   mesh = _check_devices(cfg)
   if processes.is_first():
@@ -83,10 +84,10 @@ def _train(cfg, mesh, workdir):
   """All stages; returns the model and the sources of clips by split."""
   sources = {split: clip_sources.of(cfg, split, workdir) for split in ('train', 'test')}
   census = clip_sources.census(sources)
-  if len(sources['test']) < config.LEAST_SCORED:
+  if len(sources['test']) < settings.LEAST_SCORED:
     raise ValueError(
-      f'{len(sources["test"])} clips are held out, and {config.LEAST_SCORED} are needed to score; '
-      'raise config.data.test_share or add clips'
+      f'{len(sources["test"])} clips are held out, and {settings.LEAST_SCORED} are needed to '
+      'score; raise config.data.test_share or add clips'
     )
   cfg = clip_sources.with_classes(cfg, sources['train'])
   _check_metrics(cfg)
@@ -97,7 +98,7 @@ def _train(cfg, mesh, workdir):
   clip_sources.say_rejected(sources, workdir)
 
   model, held_out = trained.Trained(cfg, {}, mesh), clip_sources.held_out(cfg, sources)
-  if cfg.hybrid.tau == config.AUTO:  # the programs of the other stages depend on it
+  if cfg.hybrid.tau == settings.AUTO:  # the programs of the other stages depend on it
     # And it depends on what drafts are diffused in.
     first = [s for s in cfg.stages if s == 'gan' or 'autoencoder' in STAGES[s].trains]
     _train_stages(model, first, sources, held_out, workdir)
@@ -142,7 +143,7 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
   with Checkpoints(workdir, stage, cfg.checkpoint.keep) as checkpoints:
     if found := checkpoints.restore(like):
       state, about = found
-      attempt = train.go_on_from(about, batches, watch)
+      attempt = loop.go_on_from(about, batches, watch)
     else:
       state = _first_state(model, stage, like)
       if processes.is_first():
@@ -155,7 +156,7 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
 
       writers = writer.make_writers(workdir)
       try:
-        job = train.Job(
+        job = loop.Job(
           stage=stage,
           step=program(stage),
           batches=batches,
@@ -172,7 +173,7 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
           check=check,
           check_at=_evenly(cfg.evaluation.checks, section.steps),
         )
-        state = train.fit(job, state, attempt)
+        state = loop.fit(job, state, attempt)
       finally:
         batches.close()
         for one in writers:
@@ -228,10 +229,14 @@ def _check_metrics(cfg):
   """Scores noise, so that weights that are missing or clips too short are told before training."""
   names = cfg.evaluation.metrics
   if names:
-    count = max(config.LEAST_SCORED, *(metric_table.find(name).least for name in names))
+    count = max(settings.LEAST_SCORED, *(metric_table.find(name).least for name in names))
     shape = (count, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
     noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    score.score_clips(noise, noise[::-1], names, cfg.evaluation.weights or None)
+    try:
+      score.score_clips(noise, noise[::-1], names, cfg.evaluation.weights or None)
+    except ValueError as error:
+      asked = f'config.evaluation.metrics={names} of config.data.frames={cfg.data.frames}'
+      raise ValueError(f'{asked}, config.data.size={cfg.data.size}: {error}') from error
 
 
 def _with_chosen_tau(model, source, workdir):

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from hgdt_jax import config, machine, trained, writer
+from hgdt_jax import machine, settings, trained, writer
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.drawing import Guidance, Known
@@ -33,38 +33,52 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
   workdirs.use_compile_cache(workdir)
   model = trained.Trained.load(workdir, asked.method)
   print(machine.line(model.mesh, model.cfg.dtype), flush=True)
-  _check_request(model.cfg, asked)
+  how = _how(model, asked)
+
+  def clips_from(done):
+    if done:
+      print(f'{done} clips are there already')
+    return _drawn(model, asked, how, done)
+
+  identity = _identity(model, how, asked)
+  folders.replace_clips(clips_from, out, model.cfg.data.fps, clip_format, asked=identity)
+  loss = '' if clip_format in folders.EXACT else _LOSS
+  print(f'{asked.num} clips in {out}{loss}')
+
+
+def draw(model: trained.Trained, asked: Request) -> np.ndarray:
+  """The clips that `write` writes, uint8 `[N, T, H, W, C]`. Raises as it does."""
+  return np.stack(list(_drawn(model, asked, _how(model, asked))))
+
+
+def _how(model, asked):
+  """Options of `Trained.draw`, with what is configured where nothing is asked."""
   cfg = model.cfg
+  _check_request(cfg, asked)
   how = dict(
     steps=asked.steps or cfg.hybrid.steps,
     tau=cfg.hybrid.tau if asked.tau is None else asked.tau,
     frames=asked.frames,
     sampler=asked.sampler,
     threshold=asked.threshold,
-    known=_known(asked.condition, asked.at, asked.frames or cfg.data.frames, cfg.data)
-    if asked.condition
-    else None,
+    known=None,
   )
+  if asked.condition:
+    how['known'] = _known(asked.condition, asked.at, asked.frames or cfg.data.frames, cfg.data)
   if asked.guidance is not None:
     how['guidance'] = Guidance(asked.guidance, asked.interval, asked.rescale)
-  labels = np.full(cfg.evaluation.batch, asked.label)  # whole batches: one compilation
+  return how
 
-  def clips_from(done):
-    """As they are drawn, a batch at a time: of any number, no more is held."""
-    if done:
-      print(f'{done} clips are there already')
-    with writer.progress('sample', asked.num, done, unit='clip', delay=5) as progress:
-      for first in range(done, asked.num, len(labels)):
-        drawn = model.draw(asked.method, labels, asked.seed, first=first, **how)
-        for clip in drawn[: asked.num - first]:
-          yield clip
-          progress.update()
 
-  folders.replace_clips(
-    clips_from, out, cfg.data.fps, clip_format, asked=_identity(model, how, asked)
-  )
-  loss = '' if clip_format in folders.EXACT else _LOSS
-  print(f'{asked.num} clips in {out}{loss}')
+def _drawn(model, asked, how, done=0):
+  """Clips as they are drawn, a batch at a time: of any number, no more is held."""
+  labels = np.full(model.cfg.evaluation.batch, asked.label)  # whole batches: one compilation
+  with writer.progress('sample', asked.num, done, unit='clip', delay=5) as progress:
+    for first in range(done, asked.num, len(labels)):
+      drawn = model.draw(asked.method, labels, asked.seed, first=first, **how)
+      for clip in drawn[: asked.num - first]:
+        yield clip
+        progress.update()
 
 
 def _identity(model, how, asked):
@@ -73,7 +87,7 @@ def _identity(model, how, asked):
   request = dataclasses.asdict(asked) | how
   if known := how['known']:
     request['known'] = [known.frames, hashlib.sha256(known.pixels.tobytes()).hexdigest()]
-  config_of = config.as_dict(model.cfg)
+  config_of = settings.as_dict(model.cfg)
   return json.dumps({'request': request, 'stages': done, 'config': config_of}, default=str)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hgdt_jax import config, handed_on, rng, sharding
+from hgdt_jax import handed_on, rng, settings, sharding
 from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.drawing import NOISY_CONTRAST, STEPS_COMPILED, Drawing, Guidance, Known, Walk
@@ -29,7 +29,7 @@ class Trained:
     drawing: the programs.
   """
 
-  def __init__(self, cfg: config.Config, weights: Mapping[str, dict], mesh: jax.sharding.Mesh):
+  def __init__(self, cfg: settings.Config, weights: Mapping[str, dict], mesh: jax.sharding.Mesh):
     self.cfg, self.weights, self.mesh = cfg, dict(weights), mesh
     self.lending, self.drawing = Lending(cfg, self.weights), Drawing(cfg, mesh)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from hgdt_jax import config, handed_on
+from hgdt_jax import handed_on, settings
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.state import Net
 
@@ -15,7 +15,7 @@ class Donor(NamedTuple):
 
   workdir: pathlib.Path
   stage: str
-  cfg: config.Config
+  cfg: settings.Config
 
   def learnt(self, nets: dict[str, Net]) -> dict[str, Net]:
     """The denoiser without its late parameters, if no stage has trained them there yet.
@@ -29,7 +29,7 @@ class Donor(NamedTuple):
     return nets | {'denoiser': handed_on.without_late(self.cfg, nets['denoiser'])}
 
 
-def networks(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[str, Net]:
+def networks(cfg: settings.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[str, Net]:
   """Those that a stage is given, by name; none where nothing is to be."""
   donor = _donor(cfg, stage)
   if not donor:
@@ -38,7 +38,7 @@ def networks(cfg: config.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[st
   return donor.learnt(handed_on.weights(donor.workdir, donor.cfg, donor.stage, mesh, names))
 
 
-def check(cfg: config.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) -> None:
+def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) -> None:
   """That those of stages not begun in `workdir` are there and fit; nothing is read but shapes.
 
   Raises:
@@ -66,7 +66,7 @@ def check(cfg: config.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) ->
 
 
 def _donor(cfg, stage):
-  if not (found := config.donor_of(stage, cfg.init_from)):
+  if not (found := settings.donor_of(stage, cfg.init_from)):
     return None
   workdir = pathlib.Path(found[0])
   return Donor(workdir, found[1], workdirs.read_config(workdir))

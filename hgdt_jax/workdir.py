@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from configs import base
-from hgdt_jax import __version__, atomic, checkpoint, config, writer
+from hgdt_jax import __version__, atomic, checkpoint, settings, writer
 from hgdt_jax.stages import STAGES
 
 CONFIG_FILE = 'config.json'
@@ -38,7 +38,7 @@ _TUNED = {
 }
 
 
-def read_config(workdir: pathlib.Path) -> config.Config:
+def read_config(workdir: pathlib.Path) -> settings.Config:
   """The resolved configuration a workdir was trained with.
 
   Fields that did not exist when it was written have their defaults.
@@ -48,7 +48,7 @@ def read_config(workdir: pathlib.Path) -> config.Config:
     ValueError: it is not one, or of a later version.
   """
   given = _with_draft(_read(workdir)['config'])
-  return config.build(config.Config, given, defaults=base.get_config().to_dict())
+  return settings.build(settings.Config, given, defaults=base.get_config().to_dict())
 
 
 def _with_draft(given):
@@ -64,7 +64,7 @@ def _with_draft(given):
 
 
 def open_to_train(
-  cfg: config.Config, workdir: pathlib.Path, census: Mapping[str, Any] | None = None
+  cfg: settings.Config, workdir: pathlib.Path, census: Mapping[str, Any] | None = None
 ) -> None:
   """Writes config.json, or refuses a workdir that cannot be gone on with.
 
@@ -84,7 +84,7 @@ def open_to_train(
     return
   _refuse_other_format(workdir)
   before = read_config(workdir)
-  if cfg.hybrid.tau == config.AUTO:
+  if cfg.hybrid.tau == settings.AUTO:
     cfg = with_tau(cfg, before.hybrid.tau)
   old, new = dataclasses.asdict(before), dataclasses.asdict(cfg)
   _refuse_other(old, new, path)
@@ -100,7 +100,7 @@ def open_to_train(
     print(line, flush=True)
 
 
-def _left_over(cfg: config.Config, workdir: pathlib.Path) -> Iterator[str]:
+def _left_over(cfg: settings.Config, workdir: pathlib.Path) -> Iterator[str]:
   """What was trained and is not asked for: it is neither undone nor removed, and that is said."""
   for stage in STAGES:
     last = last_step(workdir, stage)
@@ -117,7 +117,7 @@ def _left_over(cfg: config.Config, workdir: pathlib.Path) -> Iterator[str]:
 
 
 def write_config(
-  cfg: config.Config,
+  cfg: settings.Config,
   workdir: pathlib.Path,
   tuned: Sequence[dict] = (),
   census: Mapping[str, Any] | None = None,
@@ -126,7 +126,7 @@ def write_config(
   if census is None and (workdir / CONFIG_FILE).exists():
     census = _read(workdir).get('census')
   content = {
-    'config': config.as_dict(cfg),
+    'config': settings.as_dict(cfg),
     'versions': versions(),
     'seed': cfg.seed,
     'format': FORMAT,
@@ -141,7 +141,7 @@ def _is_trained(workdir):
   return any(not path.name.startswith('.') for path in workdir.glob('checkpoints/*/*'))
 
 
-def with_tau(cfg: config.Config, tau) -> config.Config:
+def with_tau(cfg: settings.Config, tau) -> settings.Config:
   return dataclasses.replace(cfg, hybrid=dataclasses.replace(cfg.hybrid, tau=tau))
 
 
@@ -161,7 +161,7 @@ def last_step(workdir: pathlib.Path, stage: str) -> int:
   return max(checkpoint.steps(workdir, stage), default=0)
 
 
-def is_done(cfg: config.Config, workdir: pathlib.Path, stage: str) -> bool:
+def is_done(cfg: settings.Config, workdir: pathlib.Path, stage: str) -> bool:
   """Whether the stage's last step is saved: before that it has nothing to hand on."""
   return last_step(workdir, stage) >= getattr(cfg, stage).steps
 
@@ -173,7 +173,7 @@ def use_compile_cache(workdir: pathlib.Path) -> None:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 
-def refuse_stale(cfg: config.Config, workdir: pathlib.Path) -> None:
+def refuse_stale(cfg: settings.Config, workdir: pathlib.Path) -> None:
   """Refuses a stage that started from other stages than it would now, or another step of one.
 
   Raises:

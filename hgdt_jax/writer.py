@@ -128,7 +128,7 @@ class Lagged:
 def progress(
   of: str, total: int, done: int = 0, *, unit: str = 'step', silent: bool = False, delay: float = 0
 ) -> tqdm.tqdm:
-  """How far it is, how fast, and how long it will take: a bar on a terminal, lines elsewhere.
+  """How far it is, how fast, and how long it will take: a bar where there is a cursor, else lines.
 
   Args:
     of: what the line starts with.
@@ -140,6 +140,8 @@ def progress(
   options = dict(desc=of, total=total, initial=done, unit=unit, disable=silent, delay=delay)
   if sys.stderr.isatty():
     return tqdm.tqdm(**options, dynamic_ncols=True)
+  if type(sys.stderr).__module__.startswith('ipykernel.'):  # a notebook: a line can be written over
+    return tqdm.tqdm(**options, ncols=80, mininterval=1)
   return _Lines(**options, mininterval=30, miniters=1, ncols=0)
 
 

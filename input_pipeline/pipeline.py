@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import grain
 import numpy as np
+from absl import flags
 
 from input_pipeline import transforms
 from input_pipeline.arrayrecord import ArrayRecords
@@ -231,9 +232,16 @@ class Batches:
     read = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_BUFFER)
     data = data.to_iter_dataset(read_options=read)
     if self._workers:
+      _let_workers_start()
       options = grain.MultiprocessingOptions(num_workers=self._workers, per_worker_buffer_size=2)
       data = data.mp_prefetch(options)
     return iter(data)
+
+
+def _let_workers_start():
+  """Grain's worker processes read absl's flags, which nobody has parsed outside of `app.run`."""
+  if not flags.FLAGS.is_parsed():
+    flags.FLAGS.mark_as_parsed()
 
 
 class _Rows:

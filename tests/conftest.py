@@ -25,7 +25,6 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
-from absl import flags
 
 # Calls into these modules, which are imported below, have to fit their annotations.
 CHECKED = ('denoisers.dit', 'denoisers.unet3d', 'diffusion', 'losses', 'metrics', 'models')
@@ -33,7 +32,17 @@ jaxtyping.install_import_hook([f'hgdt_jax.{name}' for name in CHECKED], 'beartyp
 
 import input_pipeline
 from configs import hybrid
-from hgdt_jax import autoencoders, config, denoisers, gans, methods, programs, run, sharding, stages
+from hgdt_jax import (
+  autoencoders,
+  denoisers,
+  gans,
+  methods,
+  programs,
+  run,
+  settings,
+  sharding,
+  stages,
+)
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.losses import adversarial
 from hgdt_jax.metrics import measures, table
@@ -42,7 +51,6 @@ programs.optimised = lambda level: None  # as _FLAGS say
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
 jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]
-flags.FLAGS.mark_as_parsed()  # grain's worker processes read absl flags
 
 
 def pytest_unconfigure(config):
@@ -68,9 +76,9 @@ def _smallest():
   sizes = dict(latent_size=8, content_size=4, motion_size=4)
   given['draft']['generator'] |= dict(patch=4, width=8, max_width=8) | sizes
   given['draft']['critic'] |= dict(width=8, max_width=8, frame_patch=4, clip_patch=4)
-  for stage in config.STAGES:
+  for stage in settings.STAGES:
     given[stage]['steps'] = 2
-  given['stages'] = tuple(config.STAGES)
+  given['stages'] = tuple(settings.STAGES)
   given['fewstep']['walk'] = 2
   given['diffusion']['steps'] = 6  # the first layers move only after the last
   given['log_every'] = 1
@@ -92,7 +100,7 @@ def tiny_dict():
 @pytest.fixture
 def tiny():
   """The same, built."""
-  return config.build(config.Config, _smallest())
+  return settings.build(settings.Config, _smallest())
 
 
 @pytest.fixture(scope='session')

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import base, hybrid
-from hgdt_jax import config
+from hgdt_jax import settings
 
 
 def _build(tiny_dict, path, value):
@@ -12,11 +12,11 @@ def _build(tiny_dict, path, value):
   for section in sections:
     at = at[section]
   at[name] = value
-  return config.build(config.Config, tiny_dict)
+  return settings.build(settings.Config, tiny_dict)
 
 
 def test_defaults_are_valid():
-  assert config.build(config.Config, base.get_config().to_dict()).hybrid.tau == 0.5
+  assert settings.build(settings.Config, base.get_config().to_dict()).hybrid.tau == 0.5
 
 
 def test_an_integer_passes_for_a_float_and_a_list_for_a_tuple(tiny_dict):
@@ -88,7 +88,7 @@ def test_a_wrong_field_is_named_with_its_path(tiny_dict, path, value, says):
 def test_a_wasserstein_critic_needs_some_penalty(tiny_dict):
   tiny_dict['draft'] |= dict(objective='wasserstein', r1=0.0, r2=0.0)
   with pytest.raises(ValueError, match=r"config\.draft\.objective='wasserstein': unbounded"):
-    config.build(config.Config, tiny_dict)
+    settings.build(settings.Config, tiny_dict)
   assert _build(tiny_dict, 'draft.interpolation_penalty', 10.0).draft.objective == 'wasserstein'
 
 
@@ -101,7 +101,7 @@ def test_tau_cannot_be_chosen_among_none(tiny_dict):
 def _with_stages(tiny_dict, stages, latents, rate):
   tiny_dict['stages'] = tuple(stages.split())
   tiny_dict['aligner'] |= dict(latents=latents, denoiser_learning_rate=rate)
-  return config.build(config.Config, tiny_dict)
+  return settings.build(settings.Config, tiny_dict)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_last_stage_starts_from_the_last_that_trained_each_network(
 def test_a_missing_field_is_named(tiny_dict):
   del tiny_dict['joint']['steps']
   with pytest.raises(ValueError, match=r'config\.joint\.steps: missing'):
-    config.build(config.Config, tiny_dict)
+    settings.build(settings.Config, tiny_dict)
 
 
 def test_an_unknown_preset_is_named():

@@ -16,7 +16,7 @@ import typing
 import pytest
 
 from configs import base, zoo
-from hgdt_jax import config, run, schema
+from hgdt_jax import run, schema, settings
 from hgdt_jax.gans import GANS
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -66,7 +66,7 @@ ABSURD = {
 DEFAULT = base.get_config()
 
 
-def _fields(cls=config.Config, path=''):
+def _fields(cls=settings.Config, path=''):
   """(path, plain type, type of the entries of a tuple) of every field."""
   for field in dataclasses.fields(cls):
     where = f'{path}{field.name}'
@@ -143,14 +143,14 @@ def test_so_is_it_in_the_drafts_of_the_zoo(family):
   assert {path for path, _, _ in fields} == given['draft'].keys() >= may_be_0
   for path, value in _refused(fields, may_be_0):
     with pytest.raises(ValueError, match=rf'^config\.draft\.{path}(\[0\])?='):
-      config.build(config.Config, _changed(given, f'draft.{path}', value))
+      settings.build(settings.Config, _changed(given, f'draft.{path}', value))
   for path in may_be_0:
-    config.build(config.Config, _changed(given, f'draft.{path}', 0))
+    settings.build(settings.Config, _changed(given, f'draft.{path}', 0))
 
 
 @pytest.mark.parametrize('path', sorted(MAY_BE_0))
 def test_fields_that_may_be_0(tiny_dict, path):
-  config.build(config.Config, _changed(tiny_dict, path, 0))
+  settings.build(settings.Config, _changed(tiny_dict, path, 0))
 
 
 # Runs the verb once for each command line, in children of a process that has imported all.
@@ -224,7 +224,7 @@ def _without(given, path):
 def test_a_field_that_an_old_run_lacks_has_its_default(path):
   """And all others what the run had."""
   old = _changed(_changed(BASE, 'log_every', 3), 'gan.steps', 5)
-  built = config.build(config.Config, _without(old, path), defaults=BASE)
+  built = settings.build(settings.Config, _without(old, path), defaults=BASE)
   want = {'log_every': 3, 'gan.steps': 5} | {path: None}
   for field, _, _ in FIELDS:
     value, default = built, BASE
@@ -233,13 +233,13 @@ def test_a_field_that_an_old_run_lacks_has_its_default(path):
     expected = default if want.get(field) is None else want[field]
     assert value == expected, field
   with pytest.raises(ValueError, match=f'config.{path}: missing'):
-    config.build(config.Config, _without(old, path))
+    settings.build(settings.Config, _without(old, path))
 
 
 @pytest.mark.parametrize('section', [n for n, v in BASE.items() if isinstance(v, dict)])
 def test_a_section_that_an_old_run_lacks_has_its_defaults(section):
-  built = config.build(config.Config, _without(BASE, section), defaults=BASE)
-  assert built == config.build(config.Config, BASE)
+  built = settings.build(settings.Config, _without(BASE, section), defaults=BASE)
+  assert built == settings.build(settings.Config, BASE)
 
 
 def test_defaults_hide_neither_unknown_nor_impossible_fields():
@@ -249,4 +249,4 @@ def test_defaults_hide_neither_unknown_nor_impossible_fields():
     ('gan', 3, 'config.gan=3: want a section'),
   ):
     with pytest.raises(ValueError, match=says):
-      config.build(config.Config, _changed(BASE, path, value), defaults=BASE)
+      settings.build(settings.Config, _changed(BASE, path, value), defaults=BASE)

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from hgdt_jax import config
+from hgdt_jax import settings
 from hgdt_jax.stages import denoising
 
 RATE, WARMUP, STEPS = 0.1, 4, 20
@@ -90,7 +90,7 @@ def test_edm_s_noise_levels_can_be_asked_for(tiny_dict):
   """Karras et al. 2022, table 1: ln sigma is normal, mean -1.2, deviation 1.2."""
   tiny_dict['diffusion'] |= dict(times='log_normal', times_mean=-1.2, times_spread=1.2)
   tiny_dict['diffusion'] |= dict(schedule='edm')
-  cfg = config.build(config.Config, tiny_dict)
+  cfg = settings.build(settings.Config, tiny_dict)
   u = jnp.array([0.1587, 0.5, 0.8413])
   t = denoising.configured_times(cfg).quantile(u, denoising.schedule(cfg))
   ratio = jnp.exp(-denoising.schedule(cfg).logsnr(t) / 2)
@@ -100,7 +100,7 @@ def test_edm_s_noise_levels_can_be_asked_for(tiny_dict):
 def test_weights_and_noise_are_as_configured(tiny_dict):
   tiny_dict['diffusion'] |= dict(weight='min_snr', weight_gamma=3.0, weight_bias=1.0)
   tiny_dict['diffusion'] |= dict(noise='ar1', noise_correlation=0.9, sigma_data=0.7)
-  cfg = config.build(config.Config, tiny_dict)
+  cfg = settings.build(settings.Config, tiny_dict)
   weight = denoising.configured_weight(cfg)
   assert float(weight.on_x0(jnp.log(10.0))) == pytest.approx(3)
   assert weight.bias == 1 and weight.sigma_data == denoising.prediction(cfg).sigma_data == 0.7

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import base, dit, hybrid, paper, weizmann, zoo
-from hgdt_jax import config, report, run, schema, writer
+from hgdt_jax import report, run, schema, settings, writer
 from hgdt_jax.denoisers.dit import DiT
 from hgdt_jax.denoisers.dit import make as make_dit
 from hgdt_jax.denoisers.types import Condition
@@ -24,7 +24,7 @@ from hgdt_jax.stages import denoising, gan
 
 NETWORKS = ('hgdt_jax.models.', 'hgdt_jax.gans.', 'hgdt_jax.denoisers.')
 DEFAULT = base.get_config()
-CHECKS = ('dataclasses', 'copy', 'hgdt_jax.config', 'hgdt_jax.schema')  # their reading is no use
+CHECKS = ('dataclasses', 'copy', 'hgdt_jax.settings', 'hgdt_jax.schema')  # their reading is no use
 # Nor is theirs.
 CHECKED = ('__init__', '__eq__', '__hash__', '__repr__', 'problems', '_problems', 'misfits')
 HANDED_ON = {
@@ -131,7 +131,7 @@ def _unread(given, workdir, monkeypatch, cls):
   read = collections.Counter()
   with monkeypatch.context() as patch:
     watched = _watched(cls, lambda path: read.update([path]))
-    patch.setattr(config, 'Config', watched)
+    patch.setattr(settings, 'Config', watched)
     for section, network in HANDED_ON.items():
       used = lambda name, section=section: read.update([f'{section}.{name}'])
       by = lambda module: module.startswith(NETWORKS)
@@ -159,7 +159,7 @@ def every_part(tiny_dict):
     tiny_dict[section] |= values
   tiny_dict['draft']['generator'] |= dict(motion='continuous', motion_interval=2)
   tiny_dict['draft']['critic'] |= dict(spectral_norm=True, minibatch_stddev=True)
-  for stage in config.STAGES:
+  for stage in settings.STAGES:
     tiny_dict[stage]['steps'] = 1
   return tiny_dict
 
@@ -169,7 +169,7 @@ def test_every_config_field_is_read(every_part, tmp_path, monkeypatch, one_devic
   changed = lambda cls, **fields: dataclasses.make_dataclass(
     cls.__name__, fields.items(), bases=(cls,), frozen=True
   )
-  with_fake = changed(config.Config, gan=changed(gan.Settings, fake=int))
+  with_fake = changed(settings.Config, gan=changed(gan.Settings, fake=int))
   every_part['gan']['fake'] = 0
   with one_device():
     unread = _unread(every_part, tmp_path / 'run', monkeypatch, with_fake)
@@ -178,10 +178,10 @@ def test_every_config_field_is_read(every_part, tmp_path, monkeypatch, one_devic
 
 def test_to_check_copy_or_hand_on_a_field_is_not_to_read_it(tiny_dict):
   read = []
-  cfg = config.build(_watched(config.Config, read.append), tiny_dict)
+  cfg = settings.build(_watched(settings.Config, read.append), tiny_dict)
   data, critic = cfg.data, cfg.draft.critic
   read.clear()
-  config.as_dict(cfg)
+  settings.as_dict(cfg)
   dataclasses.asdict(critic)
   dataclasses.replace(cfg, data=dataclasses.replace(data, classes=2))
   assert cfg == cfg and hash(cfg) and repr(cfg) and not read
@@ -201,11 +201,11 @@ def test_a_network_reads_a_field_where_it_acts_on_it(tiny, monkeypatch):
 
 
 def test_the_transformer_reads_each_of_its_fields(monkeypatch):
-  settings = config.build(config.Config, dit.get_config('small').to_dict()).denoiser
+  section = settings.build(settings.Config, dit.get_config('small').to_dict()).denoiser
   read, by = set(), lambda module: module.startswith(NETWORKS)
-  fields = dataclasses.asdict(settings).keys() - {'name'}
+  fields = dataclasses.asdict(section).keys() - {'name'}
   monkeypatch.setattr(DiT, '__getattribute__', _noting(DiT, fields, read.add, by))
-  network = make_dit(settings, channels=3, latent_size=0, classes=0, dtype=np.float32)
+  network = make_dit(section, channels=3, latent_size=0, classes=0, dtype=np.float32)
   assert not read
   clip, told = np.zeros((1, 4, 16, 16, 3)), Condition.plain(np.zeros(1, int), 4, 0)
   jax.eval_shape(network.init, jax.random.key(0), clip, np.zeros(1), told, np.ones(1))
@@ -217,7 +217,7 @@ def test_a_draft_of_the_zoo_reads_each_of_its_fields(preset):
   given = zoo.get_config(preset).to_dict()
   given['data']['classes'] = 3
   read = []
-  cfg = config.build(_watched(config.Config, read.append), given)
+  cfg = settings.build(_watched(settings.Config, read.append), given)
   read.clear()
   state = jax.eval_shape(lambda key: gan.init(cfg, key), jax.random.key(0))
   video = np.zeros((cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3), np.uint8)
@@ -233,22 +233,22 @@ RECIPES = [
 
 @pytest.mark.parametrize(('recipe', 'preset'), RECIPES)
 def test_every_preset_is_a_valid_configuration(recipe, preset):
-  built = config.build(config.Config, recipe.get_config(preset).to_dict())
+  built = settings.build(settings.Config, recipe.get_config(preset).to_dict())
   left_out = {paper: ('joint', 'fewstep'), dit: ('aligner', 'fewstep')}.get(recipe, ('fewstep',))
-  assert built.stages == tuple(stage for stage in config.STAGES if stage not in left_out)
+  assert built.stages == tuple(stage for stage in settings.STAGES if stage not in left_out)
 
 
 @pytest.mark.parametrize('preset', paper.PRESETS)
 def test_the_paper_ties_frames_by_the_aligner_alone(preset):
   """No row is ever trained with time mixing, and GAN and denoiser are frozen beside it."""
-  built = config.build(config.Config, paper.get_config(preset).to_dict())
+  built = settings.build(settings.Config, paper.get_config(preset).to_dict())
   assert not denoising.mixing(built, built.data.batch).any()
   assert built.bridges and built.aligner.denoiser_learning_rate == 0
 
 
 def test_the_bench_preset_is_long_and_large_enough_for_the_scores_it_names():
   """I3D asks for 16 frames, and as many clips have to be held out as are scored."""
-  built = config.build(config.Config, hybrid.get_config('bench').to_dict())
+  built = settings.build(settings.Config, hybrid.get_config('bench').to_dict())
   assert built.data.frames >= 16 and built.denoiser.time_attention >= 16
   assert built.data.clips >= built.evaluation.clips == 2048
   assert built.evaluation.clips > max(table.find(n).least for n in built.evaluation.metrics)

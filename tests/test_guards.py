@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import checkpoint, guards, interrupts, sharding, train
+from hgdt_jax import checkpoint, guards, interrupts, loop, sharding
 from hgdt_jax.checkpoint import Checkpoints
 from hgdt_jax.state import Net, TrainState
 
@@ -115,7 +115,7 @@ def _fit(
     return TrainState(state.step + 1, {'net': net}), row
 
   with Checkpoints(directory, 'gan', 3) as checkpoints:
-    job = train.Job(
+    job = loop.Job(
       stage='gan',
       step=step,
       batches=batches,
@@ -132,8 +132,8 @@ def _fit(
     attempt = 0
     if found := checkpoints.restore(_like(state)):
       state, about = found
-      attempt = train.go_on_from(about, batches, job.watch)
-    state = train.fit(job, state, attempt)
+      attempt = loop.go_on_from(about, batches, job.watch)
+    state = loop.fit(job, state, attempt)
   return state, batches.seen
 
 
@@ -271,8 +271,8 @@ def test_a_check_joins_the_row_of_its_step_and_leaves_training_alone(tmp_path):
 
 def test_a_check_does_not_count_in_the_rate(monkeypatch):
   now = iter([0.0, 10.0, 17.0, 20.0])
-  monkeypatch.setattr(train.time, 'monotonic', lambda: next(now))
-  rate = train._Rate()
+  monkeypatch.setattr(loop.time, 'monotonic', lambda: next(now))
+  rate = loop._Rate()
   rate.rows = 4
   rate(10)
   with rate.paused({}):  # seven of the twenty seconds

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import input_pipeline
-from hgdt_jax import checkpoint, config, handed_on, run, sampled, sharding, trained
+from hgdt_jax import checkpoint, handed_on, run, sampled, settings, sharding, trained
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.losses import adversarial
 from hgdt_jax.request import Request
@@ -77,7 +77,7 @@ def _state(workdir, stage):
 @pytest.mark.parametrize('name', ['painter', 'stack', 'squares'])
 def test_its_recipe_is_a_configuration(files, name):
   given = importlib.import_module(f'with_{name}').get_config().to_dict()
-  assert config.build(config.Config, given).plugins == (name,)
+  assert settings.build(settings.Config, given).plugins == (name,)
 
 
 def test_a_loss_is_one_that_the_house_s_own_gan_plays_by(files, tiny_dict, tmp_path, one_device):
@@ -104,7 +104,7 @@ def test_a_loss_is_one_that_the_house_s_own_gan_plays_by(files, tiny_dict, tmp_p
 def test_a_stage_without_its_section_is_named(plugged):
   del plugged['polish']
   with pytest.raises(ValueError, match=r'config\.polish: missing; stage polish has its settings'):
-    config.build(config.Config, plugged)
+    settings.build(settings.Config, plugged)
 
 
 def test_a_source_is_prepared(files, tmp_path):

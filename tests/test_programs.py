@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import config, programs
+from hgdt_jax import programs, settings
 from hgdt_jax.stages import STAGES
 
 STEPS = ('gan', 'diffusion')
@@ -70,7 +70,7 @@ def test_on_a_gpu_each_is_compiled_when_it_is_asked_for(slow, monkeypatch):
 
 
 def test_a_program_takes_a_stages_state_and_a_batch(smallest, one_device):
-  cfg = config.build(config.Config, smallest())
+  cfg = settings.build(settings.Config, smallest())
   with one_device() as mesh:
     step = programs.compiled(cfg, 'diffusion', mesh)
     state = jax.jit(lambda key: STAGES['diffusion'].init(cfg, key))(jax.random.key(1))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import config, laws, results, sharding, trained
+from hgdt_jax import laws, results, settings, sharding, trained
 from hgdt_jax import methods as ways
 from hgdt_jax.denoisers.types import Condition, Denoised
 from hgdt_jax.diffusion import samplers
@@ -56,7 +56,7 @@ def untrained(cfg, mesh, stages=('gan', 'diffusion')):
 def model(smallest, one_device):
   given = smallest()
   given['evaluation'] |= {'batch': 4}
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   with one_device() as mesh:
     return untrained(cfg, mesh, ('gan', 'diffusion', 'aligner'))
 
@@ -224,7 +224,7 @@ def test_parts_that_no_stage_trained_are_left_out(smallest, one_device, latents)
   given = smallest() | {'stages': ('gan', 'diffusion', 'joint')}
   given['aligner']['latents'] = latents
   with one_device() as mesh:
-    one = untrained(config.build(config.Config, given), mesh, given['stages'])
+    one = untrained(settings.build(settings.Config, given), mesh, given['stages'])
     draw = lambda name: one.draw(name, LABELS, 0, steps=2, tau=0.5)
     plain = draw('draft_video')
     for name in ('draft_video_aligned', 'draft_video_aligned_gan', 'hybrid'):
@@ -239,7 +239,7 @@ def test_a_bridge_of_noisy_clips_tells_a_method_what_it_walks_through(smallest, 
   given = smallest()
   given['aligner']['latents'] = 'noised'
   with one_device() as mesh:
-    one = untrained(config.build(config.Config, given), mesh, ('gan', 'diffusion', 'aligner'))
+    one = untrained(settings.build(settings.Config, given), mesh, ('gan', 'diffusion', 'aligner'))
     _, held_out = clips_of(one.cfg, 8)
     walk, _ = walked(one, 'draft_video_bridge')
     assert walk.latents is None  # of the draft it is told nothing but x_t
@@ -340,7 +340,7 @@ def test_network_evaluations_are_those_that_are_made(smallest, model, sampler, k
   """A backward pass counted as one forward pass: see `Trained.evaluations`."""
   given = smallest()
   given['hybrid'] |= {'sampler': sampler}
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   counting = Counting()
   one = trained.Trained(cfg, model.weights, model.mesh)
   one.drawing.networks = networks.make(cfg)._replace(denoiser=counting)
@@ -370,7 +370,7 @@ def test_a_backward_pass_costs_a_forward_pass(model):
 
 def scored(given, mesh, workdir):
   """Scores on the way of a stage, and results.json, of an untrained model."""
-  model = untrained(config.build(config.Config, given), mesh)
+  model = untrained(settings.build(settings.Config, given), mesh)
   source, held_out = clips_of(model.cfg, 6)
   _, reference = clips_of(model.cfg, 6, 'train')
   flows = [source.flow(int(i)) for i in held_out['id'][: model.cfg.evaluation.flow_clips]]

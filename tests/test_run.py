@@ -10,11 +10,11 @@ import pytest
 
 from hgdt_jax import (
   checkpoint,
-  config,
   guards,
   handed_on,
   results,
   run,
+  settings,
   sharding,
   trained,
   writer,
@@ -55,7 +55,9 @@ def test_the_main_job_leaves_a_whole_workdir(finished):
   assert list(finished.glob('events.out.tfevents*'))
   logged = writer.read_rows(finished)
   assert [(r['stage'], r['step']) for r in logged] == [
-    (stage, step) for stage in config.STAGES for step in range(1, 7 if stage == 'diffusion' else 3)
+    (stage, step)
+    for stage in settings.STAGES
+    for step in range(1, 7 if stage == 'diffusion' else 3)
   ]
 
 
@@ -435,3 +437,11 @@ def test_a_tau_of_0_is_the_draft(model):
 def test_a_clip_may_be_one_frame(model, method):
   clips = model.draw(method, LABELS, 0, steps=2, tau=0.5, frames=1)
   assert clips.shape[:2] == (len(LABELS), 1) and clips.std() > 0
+
+
+def test_frames_below_what_a_metric_needs_are_refused_before_anything_is_made(tiny_dict, tmp_path):
+  tiny_dict['evaluation']['metrics'] = ('fvd',)
+  said = r"^config\.evaluation\.metrics=\('fvd',\) of config\.data\.frames=4.* at least \[9"
+  with pytest.raises(ValueError, match=said):
+    run.main(tiny_dict, tmp_path / 'run')
+  assert not (tmp_path / 'run' / 'config.json').exists()

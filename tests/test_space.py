@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import autoencoders, config, run, trained
+from hgdt_jax import autoencoders, run, settings, trained
 from hgdt_jax.autoencoders.types import Family
 from hgdt_jax.denoisers.unet3d import UNet3D
 from hgdt_jax.drawing import Known
@@ -187,4 +187,4 @@ def test_what_does_not_fit_the_space_is_refused(given, section, values, says):
     part = part[name]
   part |= values
   with pytest.raises(ValueError, match=says):
-    config.build(config.Config, given)
+    settings.build(settings.Config, given)

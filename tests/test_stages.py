@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from hgdt_jax import config, handed_on, rng, sharding
+from hgdt_jax import handed_on, rng, settings, sharding
 from hgdt_jax.gans import augment, game, rows, style
 from hgdt_jax.gans.types import Draft, Given, Judge
 from hgdt_jax.handed_on import abstract_state
@@ -63,7 +63,7 @@ def on_devices(smallest):
   given = smallest()
   given['data']['batch'] = 16  # two rows a device; the penalty asks for every fourth
   given['draft']['critic']['minibatch_stddev'] = True
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
 
   @functools.cache
   def of(stage, count):
@@ -171,7 +171,7 @@ def test_which_rows_count_does_not_depend_on_the_devices(batch, n, group):
 @pytest.fixture(scope='module')
 def begun(smallest):
   """(first state, compiled step) of a stage, on one device; compiled once for all tests below."""
-  cfg = config.build(config.Config, smallest())
+  cfg = settings.build(settings.Config, smallest())
 
   @functools.cache
   def of(stage):
@@ -271,7 +271,7 @@ def test_the_penalty_is_of_the_critic_of_the_game_in_float32(smallest, dtype, st
   given = smallest() | {'dtype': dtype}
   given['draft']['critic']['minibatch_stddev'] = stddev
   given['draft'] |= dict(r1=2.0, r2=0.0, penalty_rows=2)
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   state = jax.jit(lambda key: gan.init(cfg, key))(jax.random.key(0))
   root = jax.random.key(ROOT_KEY)
   _, metrics = jax.jit(gan.make_step(cfg))(state, _batch(cfg), root)
@@ -302,7 +302,7 @@ def all_options(smallest):
   given['gan'] |= dict(augment='adaptive', augment_probability=0.5, noise=0.4)
   given['draft']['critic'] |= dict(convolution='full', minibatch_stddev=True)
   given['draft']['generator'] |= dict(motion='continuous', motion_interval=2)
-  return config.build(config.Config, given)
+  return settings.build(settings.Config, given)
 
 
 def test_the_game_with_every_option_adapts_its_augmentation(all_options):
@@ -474,7 +474,7 @@ def test_the_aligner_stage_can_begin_with_a_denoiser_from_scratch(smallest):
   """All of it learns: temporal layers, aligner and the way in of the latents at once."""
   given = smallest() | {'stages': ('gan', 'aligner')}
   given['aligner'] |= dict(steps=20, denoiser_learning_rate=1e-3)
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   old, new, _ = _trained(cfg, 'aligner', 8)  # zeros behind zeros learn one after the other
   for name in ('denoiser', 'bridge'):
     _, still = _moved_leaves(old.nets[name].params, new.nets[name].params)
@@ -488,7 +488,7 @@ def test_rows_of_frames_leave_temporal_layers_alone_in_the_aligner_stage(smalles
   given = smallest() | {'stages': ('diffusion', 'aligner')}
   given['diffusion']['frames_share'] = 1.0
   given['aligner'] |= dict(steps=20, denoiser_learning_rate=1e-3, latents='none')
-  old, new, _ = _trained(config.build(config.Config, given), 'aligner', 4)
+  old, new, _ = _trained(settings.build(settings.Config, given), 'aligner', 4)
   moved, still = _moved_leaves(old.nets['denoiser'].params, new.nets['denoiser'].params)
   assert any(map(_mixes, still)) and not any(map(_mixes, moved))
   assert any(path.startswith('aligner') for path in moved)
@@ -498,7 +498,7 @@ def test_without_latents_nothing_runs_the_bridge_or_the_generator(smallest):
   """And no stage gan is needed."""
   given = smallest() | {'stages': ('diffusion', 'aligner')}
   given['aligner']['latents'] = 'none'
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   state = jax.eval_shape(lambda key: aligner.init(cfg, key), jax.random.key(0))
   assert 'bridge' not in state.nets
   applied = set()
@@ -518,7 +518,7 @@ def test_what_the_denoiser_is_told_of_the_clean_clip(smallest, latents):
   """'noised': a function of x_t alone, as at sampling, where there is no clean clip."""
   given = smallest()
   given['aligner'] |= dict(latents=latents, latent_dropout=0.0)
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   nets, shape = networks.make(cfg), (2, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
   bridge = Net.of(jax.jit(functools.partial(networks.init_bridge, cfg))(jax.random.key(0)))
   one, other, x_t, elsewhere = jax.random.normal(jax.random.key(1), (4, *shape))
@@ -549,7 +549,7 @@ def _handed(cfg, names):
 def test_a_joint_stage_whose_refiner_rests_hands_it_on_as_it_was(smallest):
   given = smallest()
   given['joint']['refiner_rows'] = 0
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   taken = _handed(cfg, ('generator', 'denoiser', 'bridge'))
   begin = jax.jit(functools.partial(handed_on.begin, cfg, 'joint'))
   old, new, metrics = _trained(cfg, 'joint', 2, begin(jax.random.key(0), taken))
@@ -563,7 +563,7 @@ def test_a_joint_stage_whose_refiner_rests_hands_it_on_as_it_was(smallest):
 def test_a_joint_stage_needs_no_aligner(smallest):
   """It trains the refiner without one, and leaves alone what no stage taught it to use."""
   given = smallest() | {'stages': ('gan', 'diffusion', 'joint')}
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   begin = jax.jit(functools.partial(handed_on.begin, cfg, 'joint'))
   taken = _handed(cfg, ('generator', 'denoiser'))
   old, new, metrics = _trained(cfg, 'joint', 2, begin(jax.random.key(0), taken))
@@ -590,7 +590,7 @@ def test_joint_goes_on_with_the_vectors_and_the_augmentation_of_stage_gan(smalle
   given = smallest()
   given['draft']['critic']['spectral_norm'] = True
   given['gan'] |= dict(augment='adaptive', augment_probability=0.2)
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   begin = jax.jit(functools.partial(handed_on.begin, cfg, 'joint'))
   ended = jax.jit(lambda key: gan.init(cfg, key))(jax.random.key(1))
   critic = ended.nets['critic']

@@ -20,7 +20,7 @@ MAY_IMPORT = {
   'configs': 'configs ml_collections',
   'input_pipeline': 'input_pipeline',
   # Without a device, for verbs before their flags are parsed and for those who only read.
-  'hgdt_jax': '',
+  'hgdt_jax': 'hgdt_jax.api',  # when it is asked for
   'hgdt_jax.atomic': '',
   'hgdt_jax.cli': 'ml_collections hgdt_jax.guards hgdt_jax.interrupts',
   'hgdt_jax.fields': 'hgdt_jax.schema',
@@ -67,14 +67,15 @@ MAY_IMPORT = {
     'jax hgdt_jax.atomic hgdt_jax.clip_decoder hgdt_jax.clip_folders hgdt_jax.clip_sides '
     'hgdt_jax.metrics hgdt_jax.pairing'
   ),
-  'hgdt_jax.train': (
+  'hgdt_jax.loop': (
     'jax hgdt_jax.checkpoint hgdt_jax.guards hgdt_jax.interrupts hgdt_jax.processes '
     'hgdt_jax.sharding hgdt_jax.writer'
   ),
   # The configuration, from the registries of those pieces; then what it decides.
-  'hgdt_jax.config': (
-    'input_pipeline hgdt_jax.autoencoders hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.fields '
-    'hgdt_jax.gans hgdt_jax.guards hgdt_jax.metrics hgdt_jax.schema hgdt_jax.space hgdt_jax.stages'
+  'hgdt_jax.settings': (
+    'ml_collections input_pipeline hgdt_jax.autoencoders hgdt_jax.denoisers hgdt_jax.diffusion '
+    'hgdt_jax.fields hgdt_jax.gans hgdt_jax.guards hgdt_jax.metrics hgdt_jax.schema hgdt_jax.space '
+    'hgdt_jax.stages'
   ),
   'hgdt_jax.stages': (
     'jax flax optax hgdt_jax.autoencoders hgdt_jax.denoisers hgdt_jax.models hgdt_jax.diffusion '
@@ -82,45 +83,51 @@ MAY_IMPORT = {
     'hgdt_jax.schema hgdt_jax.sharding hgdt_jax.space hgdt_jax.state'
   ),
   'hgdt_jax.workdir': (
-    'jax configs hgdt_jax.__version__ hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.config '
+    'jax configs hgdt_jax.__version__ hgdt_jax.atomic hgdt_jax.checkpoint hgdt_jax.settings '
     'hgdt_jax.stages hgdt_jax.writer'
   ),
-  'hgdt_jax.clip_sources': 'input_pipeline hgdt_jax.config hgdt_jax.processes',
-  'hgdt_jax.lending': 'hgdt_jax.config hgdt_jax.methods hgdt_jax.stages hgdt_jax.workdir',
+  'hgdt_jax.clip_sources': 'input_pipeline hgdt_jax.settings hgdt_jax.processes',
+  'hgdt_jax.lending': 'hgdt_jax.settings hgdt_jax.methods hgdt_jax.stages hgdt_jax.workdir',
   'hgdt_jax.handed_on': (
-    'jax hgdt_jax.checkpoint hgdt_jax.config hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state '
+    'jax hgdt_jax.checkpoint hgdt_jax.settings hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state '
     'hgdt_jax.workdir'
   ),
   'hgdt_jax.drawing': (
-    'jax hgdt_jax.config hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.pixels '
+    'jax hgdt_jax.settings hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.pixels '
     'hgdt_jax.rng '
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
   ),
   'hgdt_jax.trained': (
-    'jax hgdt_jax.config hgdt_jax.drawing hgdt_jax.handed_on hgdt_jax.lending hgdt_jax.methods '
+    'jax hgdt_jax.settings hgdt_jax.drawing hgdt_jax.handed_on hgdt_jax.lending hgdt_jax.methods '
     'hgdt_jax.rng hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.workdir'
   ),
   'hgdt_jax.programs': (
-    'jax hgdt_jax.config hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state'
+    'jax hgdt_jax.settings hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state'
   ),
-  'hgdt_jax.warm_start': ('jax hgdt_jax.config hgdt_jax.handed_on hgdt_jax.state hgdt_jax.workdir'),
+  'hgdt_jax.warm_start': (
+    'jax hgdt_jax.handed_on hgdt_jax.settings hgdt_jax.state hgdt_jax.workdir'
+  ),
   'hgdt_jax.laws': 'hgdt_jax.drawing hgdt_jax.metrics hgdt_jax.trained',
   'hgdt_jax.results': (
-    'hgdt_jax.atomic hgdt_jax.config hgdt_jax.drawing hgdt_jax.laws hgdt_jax.methods '
+    'hgdt_jax.atomic hgdt_jax.settings hgdt_jax.drawing hgdt_jax.laws hgdt_jax.methods '
     'hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.stages hgdt_jax.trained'
   ),
   'hgdt_jax.sampled': (
-    'input_pipeline hgdt_jax.config hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.machine '
+    'input_pipeline hgdt_jax.settings hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.machine '
     'hgdt_jax.request hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir hgdt_jax.writer'
   ),
-  'hgdt_jax.run': 'jax hgdt_jax input_pipeline',  # the composition root
+  'hgdt_jax.run': 'jax ml_collections hgdt_jax input_pipeline',  # the composition root
+  'hgdt_jax.api': (
+    'ml_collections configs hgdt_jax.metrics hgdt_jax.request hgdt_jax.results hgdt_jax.run '
+    'hgdt_jax.sampled hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir'
+  ),
   # Verbs.
   'hgdt_jax.listing': (
     'input_pipeline hgdt_jax.autoencoders hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans '
     'hgdt_jax.losses hgdt_jax.methods hgdt_jax.metrics hgdt_jax.report hgdt_jax.stages'
   ),
   'hgdt_jax.main': (
-    'configs hgdt_jax.cli hgdt_jax.config hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
+    'configs hgdt_jax.cli hgdt_jax.settings hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
   ),
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
   'hgdt_jax.evaluate': (
@@ -207,7 +214,7 @@ def test_nothing_imports_a_verb_or_the_composition_root():
   for path in CODE:
     for name in _imports_of(path):
       assert not _within(name, VERBS), f'{path}: must not import {name}'
-      if path.name not in ('main.py', 'sample.py'):
+      if path.name not in ('main.py', 'sample.py', 'api.py'):
         assert not _within(name, ['hgdt_jax.run']), f'{path}: must not import {name}'
 
 
@@ -215,7 +222,7 @@ def test_only_verbs_define_flags():
   verbs = {'main.py', 'sample.py', 'evaluate.py', 'cli.py'}
   for path in CODE:
     if path.name not in verbs:
-      assert not any(name.startswith('absl.flags') for name in _imports_of(path)), path
+      assert 'flags.DEFINE' not in path.read_text(), path
 
 
 @pytest.mark.parametrize('path', CODE, ids=_name)

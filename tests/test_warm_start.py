@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from hgdt_jax import config, handed_on, run
+from hgdt_jax import handed_on, run, settings
 from hgdt_jax import workdir as workdirs
 
 
@@ -108,9 +108,9 @@ def test_what_cannot_be_is_said_before_anything_is_made(
 def test_a_stage_there_that_has_not_all_is_not_enough(other):
   other['init_from'] = ('joint=gs://bucket/run:diffusion',)
   with pytest.raises(ValueError, match='joint takes the generator over; put gan before it'):
-    config.build(config.Config, other)
+    settings.build(settings.Config, other)
   other['init_from'] = ('joint=gs://bucket/run',)  # its joint
-  assert config.donor_of('joint', config.build(config.Config, other).init_from) == (
+  assert settings.donor_of('joint', settings.build(settings.Config, other).init_from) == (
     'gs://bucket/run',
     'joint',
   )
@@ -118,4 +118,4 @@ def test_a_stage_there_that_has_not_all_is_not_enough(other):
 
 def test_without_it_a_stage_wants_those_before_it(other):
   with pytest.raises(ValueError, match='joint takes the generator over; put gan before it'):
-    config.build(config.Config, other)
+    settings.build(settings.Config, other)

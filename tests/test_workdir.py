@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs import base, zoo
-from hgdt_jax import checkpoint, config, run, trained, workdir
+from hgdt_jax import checkpoint, run, settings, trained, workdir
 from hgdt_jax.stages import STAGES
 
 OLD = pathlib.Path(__file__).parent / 'workdirs' / 'format_1.tar.xz'
@@ -41,7 +41,7 @@ def test_a_workdir_of_format_1_is_sampled_and_not_written_to(old, one_device):
 
 
 def test_a_workdir_of_format_1_is_not_trained_on(old, one_device):
-  given = config.as_dict(workdir.read_config(old))
+  given = settings.as_dict(workdir.read_config(old))
   before = _files(old / 'checkpoints')
   with one_device(), pytest.raises(ValueError, match=r'begun by hgdt_jax 0\.1.*train on with that'):
     run.main(given, old)
@@ -55,7 +55,7 @@ def test_a_config_from_before_a_field_or_section_reads_with_its_default(finished
   *sections, name = path
   functools.reduce(operator.getitem, sections, content['config']).pop(name)
   (tmp_path / 'config.json').write_text(json.dumps(content))
-  found = config.as_dict(workdir.read_config(tmp_path))
+  found = settings.as_dict(workdir.read_config(tmp_path))
   default = base.get_config().to_dict()
   assert functools.reduce(operator.getitem, path, found) == functools.reduce(
     operator.getitem, path, default
@@ -124,16 +124,16 @@ def test_a_stage_that_started_from_another_step_is_refused_before_anything_is_tr
 def test_a_stage_that_would_start_from_other_stages_is_refused(finished, smallest):
   """Joint training that began without an aligner, say, knows nothing of one that comes later."""
   fewer = ('gan', 'diffusion', 'joint')
-  cfg = config.build(config.Config, smallest() | {'stages': fewer})
+  cfg = settings.build(settings.Config, smallest() | {'stages': fewer})
   message = (
     r'stage joint in .* started from the stages gan, aligner, and would now from gan, diffusion: '
     r'remove .*joint to train it anew'
   )
   with pytest.raises(ValueError, match=message):
     workdir.refuse_stale(cfg, finished)
-  every = tuple(config.STAGES)
+  every = tuple(settings.STAGES)
   for stages in (every, every[:2], every[:4]):
-    workdir.refuse_stale(config.build(config.Config, smallest() | {'stages': stages}), finished)
+    workdir.refuse_stale(settings.build(settings.Config, smallest() | {'stages': stages}), finished)
 
 
 def test_each_checkpoint_says_what_it_started_from(finished):
@@ -149,7 +149,7 @@ def test_each_checkpoint_says_what_it_started_from(finished):
 def test_what_trains_nothing_may_change(finished, tmp_path, smallest):
   shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
   given = _changed(smallest(), hybrid=dict(steps=2, sampler='heun', spacing='uniform_logsnr'))
-  workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+  workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
   assert workdir.read_config(tmp_path / 'run').hybrid.sampler == 'heun'
 
 
@@ -162,7 +162,7 @@ def test_rates_and_penalties_may_be_tuned_and_the_step_is_written_down(
   given = _changed(smallest(), **changes)
   was = smallest()['gan']['learning_rate']
   for _ in range(2):  # what was written before stays
-    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+    workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
   found = workdir.read_config(tmp_path / 'run')
   assert (found.gan.learning_rate, found.draft.r1, found.optimiser.clip_norm) == (1e-5, 0.0, 0.5)
   tuned = json.loads((tmp_path / 'run' / 'config.json').read_text())['tuned']
@@ -176,7 +176,7 @@ def test_a_guards_settings_may_change_and_are_written_down(finished, tmp_path, s
   was = smallest()['guard']['action']
   now = 'warn' if was != 'warn' else 'stop'
   given = _changed(smallest(), guard=dict(action=now, motion=0.0, d_loss=0.0))
-  workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+  workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
   content = json.loads((tmp_path / 'run' / 'config.json').read_text())
   assert content['config']['guard']['action'] == now
   action = {one['field']: one for one in content['tuned']}['config.guard.action']
@@ -188,12 +188,12 @@ def test_fewer_steps_than_were_trained_and_a_dropped_stage_are_told(
 ):
   """Each time, also once config.json knows no other."""
   shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
-  stages = tuple(stage for stage in config.STAGES if stage != 'fewstep')
+  stages = tuple(stage for stage in settings.STAGES if stage != 'fewstep')
   given = _changed(smallest(), diffusion=dict(steps=4)) | {'stages': stages}
-  workdir.open_to_train(config.build(config.Config, smallest()), tmp_path / 'run')
+  workdir.open_to_train(settings.build(settings.Config, smallest()), tmp_path / 'run')
   assert capsys.readouterr().out == ''  # nothing is left over
   for _ in range(2):
-    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+    workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
     steps, dropped = sorted(capsys.readouterr().out.splitlines())
     assert steps.startswith('config.diffusion.steps=4: stage diffusion has 6 in ')
     assert 'stage fewstep has 2 steps' in dropped and 'not among config.stages' in dropped
@@ -207,7 +207,7 @@ def test_what_had_no_optimiser_cannot_begin_to_learn(finished, tmp_path, smalles
   shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
   given = _changed(smallest(), **{section: values})
   with pytest.raises(ValueError, match='was trained with 0'):
-    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+    workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
 
 
 def test_another_family_is_refused_by_its_name(finished, tmp_path, smallest):
@@ -219,29 +219,29 @@ def test_another_family_is_refused_by_its_name(finished, tmp_path, smallest):
   given['data'] |= dict(frames=4, size=16)
   given['aligner']['latents'] = 'none'
   with pytest.raises(ValueError, match=r"config\.draft\.name is 'vgan', but .* with 'style'"):
-    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+    workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
 
 
 def test_a_run_that_was_refused_before_its_first_checkpoint_binds_nobody(tmp_path, smallest):
   (tmp_path / 'run' / 'checkpoints' / 'gan' / '.part-2').mkdir(parents=True)  # nothing saved
   (tmp_path / 'run' / 'metrics.jsonl').write_text('{"stage": "gan", "step": 9}\n')  # but logged
-  workdir.open_to_train(config.build(config.Config, smallest()), tmp_path / 'run')
+  workdir.open_to_train(settings.build(settings.Config, smallest()), tmp_path / 'run')
   given = _changed(smallest(), data=dict(jitter=0.5), draft=dict(objective='hinge'))
-  workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+  workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
   assert workdir.read_config(tmp_path / 'run').data.jitter == 0.5
   assert not (tmp_path / 'run' / 'metrics.jsonl').exists()  # another run's curves
 
 
 def test_what_was_trained_binds_though_all_of_it_is_damaged(tmp_path, smallest):
   (tmp_path / 'run' / 'checkpoints' / 'gan' / 'damaged-2').mkdir(parents=True)
-  workdir.open_to_train(config.build(config.Config, smallest()), tmp_path / 'run')
+  workdir.open_to_train(settings.build(settings.Config, smallest()), tmp_path / 'run')
   given = _changed(smallest(), data=dict(jitter=0.5))
   with pytest.raises(ValueError, match='was trained with'):
-    workdir.open_to_train(config.build(config.Config, given), tmp_path / 'run')
+    workdir.open_to_train(settings.build(settings.Config, given), tmp_path / 'run')
 
 
 def _states(given, stage):
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   return jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import dit as recipe
-from hgdt_jax import config, run, trained, writer
+from hgdt_jax import run, settings, trained, writer
 from hgdt_jax.denoisers import dit
 from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.stages import STAGES
@@ -227,7 +227,7 @@ def given(tiny_dict):
 def test_a_setting_that_does_not_fit_is_named(given, change, says):
   given['denoiser'] |= change
   with pytest.raises(ValueError, match=r'^config\.') as caught:
-    config.build(config.Config, given)
+    settings.build(settings.Config, given)
   assert str(caught.value).startswith(says) and '\n' not in str(caught.value)
 
 
@@ -235,11 +235,11 @@ def test_a_setting_that_does_not_fit_is_named(given, change, says):
 def test_it_has_nothing_for_stage_aligner_to_train(given, latents):
   """Latents that the configuration names are told to nobody: the refusal is of the stage."""
   given['aligner']['latents'] = latents
-  assert not config.build(config.Config, given).bridges
+  assert not settings.build(settings.Config, given).bridges
   given['stages'] = ('gan', 'diffusion', 'aligner', 'joint')
   message = r'^config\.stages: denoiser\.name=dit has no aligner for stage aligner to train$'
   with pytest.raises(ValueError, match=message):
-    config.build(config.Config, given)
+    settings.build(settings.Config, given)
 
 
 def test_an_unknown_preset_is_named():
@@ -250,7 +250,7 @@ def test_an_unknown_preset_is_named():
 @pytest.mark.parametrize('stage', ['diffusion', 'joint', 'fewstep'])
 def test_every_other_stage_trains_it(given, stage):
   given['stages'] = ('gan', 'diffusion', 'joint', 'fewstep')
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
   video = np.zeros((cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3), np.uint8)
   batch = {'video': video, 'label': np.zeros(cfg.data.batch, np.int32)}

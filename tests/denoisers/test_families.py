@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import config, run
+from hgdt_jax import run, settings
 from hgdt_jax.denoisers import DENOISERS
 from hgdt_jax.denoisers.types import Condition
 
@@ -19,14 +19,14 @@ def given(files):
 
 
 def test_its_recipe_is_a_configuration_and_knows_its_fields(given):
-  assert config.build(config.Config, given).denoiser.width == 32
+  assert settings.build(settings.Config, given).denoiser.width == 32
   for section, change, says in (
     ('denoiser', dict(patch=2), r'denoiser\.patch: no such field; there are name, width'),
     ('data', dict(size=128), r'denoiser\.width=32: data\.size=128 is beyond it'),
     ('denoiser', dict(name='stick'), r"denoiser\.name='stick': want one of unet3d, dit, stack"),
   ):
     with pytest.raises(ValueError, match=rf'^config\.{says}'):
-      config.build(config.Config, given | {section: given[section] | change})
+      settings.build(settings.Config, given | {section: given[section] | change})
 
 
 def test_it_trains_and_is_scored(given, tiny_dict, tmp_path, one_device):
@@ -41,9 +41,9 @@ def test_it_trains_and_is_scored(given, tiny_dict, tmp_path, one_device):
 
 
 def test_without_mixing_frames_are_apart(given):
-  settings = config.build(config.Config, given).denoiser
-  family = DENOISERS[settings.name]
-  network = family.make(settings, channels=3, latent_size=8, classes=2, dtype=jnp.float32)
+  section = settings.build(settings.Config, given).denoiser
+  family = DENOISERS[section.name]
+  network = family.make(section, channels=3, latent_size=8, classes=2, dtype=jnp.float32)
   x = jax.random.normal(jax.random.key(0), (2, 4, 8, 8, 3))
   t, told = jnp.full(2, 0.5), Condition.plain(jnp.array([0, -1]), 4, 8)
   params = network.init(jax.random.key(1), x, t, told, jnp.ones(2))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import zoo
-from hgdt_jax import checkpoint, config, handed_on, run, sharding, trained
+from hgdt_jax import checkpoint, handed_on, run, settings, sharding, trained
 from hgdt_jax.stages import STAGES, adversarial, networks
 from hgdt_jax.state import Net
 
@@ -54,7 +54,7 @@ def test_it_trains_is_refined_scored_and_shown(painter, tmp_path, one_device):
 @pytest.mark.parametrize('stage', ['aligner', 'joint'])
 def test_the_stages_after_it_take_it_as_it_is(painter, stage):
   painter['stages'] = ('gan', 'diffusion', 'aligner', 'joint')
-  cfg = config.build(config.Config, painter)
+  cfg = settings.build(settings.Config, painter)
   state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
   video = np.zeros((cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3), np.uint8)
   batch = {'video': video, 'label': np.zeros(cfg.data.batch, np.int32)}
@@ -90,12 +90,12 @@ def test_it_resumes_bit_for_bit_with_what_no_gradient_reaches(
   jax.tree.map(np.testing.assert_array_equal, *states)
   kept = states[0].nets['generator'].kept['batch_stats']
   assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(kept)) > 1e-3
-  cfg = config.build(config.Config, painter)
+  cfg = settings.build(settings.Config, painter)
   assert states[0].nets.keys() == {'generator', *cfg.draft.judges}
 
 
 def _state(given, workdir):
-  cfg, mesh = config.build(config.Config, given), sharding.make_mesh(-1, 1)
+  cfg, mesh = settings.build(settings.Config, given), sharding.make_mesh(-1, 1)
   with checkpoint.Checkpoints(workdir, 'gan') as checkpoints:
     return checkpoints.restore(handed_on.abstract_state(cfg, 'gan', mesh))[0]
 
@@ -121,13 +121,13 @@ def test_a_setting_that_does_not_fit_is_named(painter, change, says):
       at = at[section]
     at[name] = value
   with pytest.raises(ValueError, match=r'^config\.') as caught:
-    config.build(config.Config, painter)
+    settings.build(settings.Config, painter)
   assert says in str(caught.value)
 
 
 def test_a_judge_has_its_share_of_the_stages_rate(painter):
   """Adam's first step is as long as the rate."""
-  gan = networks.make(config.build(config.Config, painter)).gan
+  gan = networks.make(settings.build(settings.Config, painter)).gan
   txs = adversarial.optimisers(gan, 0.1, 0.2, 0, 10)
   ones = {'w': jnp.ones(3)}
   for name, rate in {'generator': 0.1, 'image': 0.1, 'video': 0.2}.items():
@@ -136,7 +136,7 @@ def test_a_judge_has_its_share_of_the_stages_rate(painter):
 
 
 def test_further_moves_are_against_drafts_of_other_codes(painter):
-  cfg = config.build(config.Config, painter)
+  cfg = settings.build(settings.Config, painter)
   gan = networks.make(cfg).gan
   net = Net.of(networks.init_generator(cfg, jax.random.key(0)))
   streams = lambda name: jax.random.fold_in(jax.random.key(1), len(name))

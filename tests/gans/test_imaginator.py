@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import zoo
-from hgdt_jax import config, drawing, run, trained
+from hgdt_jax import drawing, run, settings, trained
 from hgdt_jax.gans import imaginator
 from hgdt_jax.gans.types import Draft, Given
 from hgdt_jax.space import Space
@@ -119,7 +119,7 @@ def test_it_is_the_published_network():
   """Kernels by layer, and millions of weights: 3.6 encode, 71.8 decode, 2.8 and 11.1 judge."""
   given = zoo.get_config('imaginator').to_dict()
   given['data']['classes'] = 6
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   state = jax.eval_shape(lambda key: STAGES['gan'].init(cfg, key), jax.random.key(0))
   params = {name: net.params for name, net in state.nets.items()}
   count = lambda tree: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree)) / 1e6
@@ -148,10 +148,10 @@ def test_what_does_not_fit_is_refused_in_a_line(made):
   given = zoo.get_config('imaginator,small').to_dict()
   given['data']['frames'] = 12
   with pytest.raises(ValueError, match=r'config\.draft\.name=imaginator: data\.frames=12 must be'):
-    config.build(config.Config, given)
+    settings.build(settings.Config, given)
   given['draft']['time_widths'] = (8, 8)
   with pytest.raises(ValueError, match=r'config\.draft\.time_widths=\(8, 8\): want 4'):
-    config.build(config.Config, given)
+    settings.build(settings.Config, given)
 
 
 def test_it_is_drawn_scored_and_refined_from_first_frames_alone(tiny_dict, tmp_path, one_device):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import zoo
-from hgdt_jax import config
+from hgdt_jax import settings
 from hgdt_jax.gans import mocogan
 from hgdt_jax.space import Space
 from hgdt_jax.stages import STAGES, networks
@@ -282,7 +282,7 @@ def test_it_is_the_published_network():
   """
   given = zoo.get_config('mocogan').to_dict()
   given['data']['classes'] = 6
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   state = jax.eval_shape(lambda key: STAGES['gan'].init(cfg, key), jax.random.key(0))
   count = {
     name: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(net.params))
@@ -322,8 +322,8 @@ def test_it_is_the_published_network():
 @pytest.mark.parametrize('stage', ['gan', 'aligner', 'joint'])
 def test_stages_take_it_with_its_latents_and_categories(tiny_dict, stage):
   tiny_dict['draft'] = vars(SETTINGS)
-  cfg = config.build(
-    config.Config, tiny_dict | {'stages': ('gan', 'diffusion', 'aligner', 'joint')}
+  cfg = settings.build(
+    settings.Config, tiny_dict | {'stages': ('gan', 'diffusion', 'aligner', 'joint')}
   )
   assert cfg.bridges and cfg.draft.latent_size == CONTENT + MOTION
   state = jax.eval_shape(lambda key: STAGES[stage].init(cfg, key), jax.random.key(0))
@@ -342,5 +342,5 @@ def test_clips_too_short_to_be_judged_are_refused_in_a_line():
     r'^config\.draft\.name=mocogan: data\.frames=4 must be above 4, for the video critic halves'
   )
   with pytest.raises(ValueError, match=says) as caught:
-    config.build(config.Config, given)
+    settings.build(settings.Config, given)
   assert '\n' not in str(caught.value)

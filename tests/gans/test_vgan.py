@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import zoo
-from hgdt_jax import config
+from hgdt_jax import settings
 from hgdt_jax.gans import vgan
 from hgdt_jax.gans.types import Draft, Given
 from hgdt_jax.space import Space
@@ -135,7 +135,7 @@ def published(preset):
   """(configuration, state of stage gan, millions of weights by network), of shapes alone."""
   given = zoo.get_config(preset).to_dict()
   given['data']['classes'] = 0
-  cfg = config.build(config.Config, given)
+  cfg = settings.build(settings.Config, given)
   state = jax.eval_shape(lambda key: STAGES['gan'].init(cfg, key), jax.random.key(0))
   count = lambda net: sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(net.params))
   return cfg, state, {name: round(count(net) / 1e6, 1) for name, net in state.nets.items()}
@@ -200,4 +200,4 @@ def test_other_lengths_are_refused_in_a_line(made):
   given = zoo.get_config('vgan,small').to_dict()
   given['data']['frames'] = 12
   with pytest.raises(ValueError, match=r'config\.draft\.name=vgan: data\.frames=12 must be a mult'):
-    config.build(config.Config, given)
+    settings.build(settings.Config, given)

@@ -1,11 +1,12 @@
 """Splits, classes, groups and litter: what a folder is taken for, and that it is told."""
 
+import dataclasses
 import os
 import pathlib
 
 import pytest
 
-from hgdt_jax import clip_sources, config
+from hgdt_jax import clip_sources
 from input_pipeline import images, splits
 from input_pipeline.census import of_sources as census_of
 from input_pipeline.discovery import Entry
@@ -138,8 +139,8 @@ def test_folders_that_are_ids_are_groups_and_no_classes(put, tiny, both, names):
   assert not {n.split('/')[0] for n in names(found['train'])} & {
     n.split('/')[0] for n in names(found['test'])
   }
-  asked = lambda classes: config.dataclasses.replace(
-    tiny, data=config.dataclasses.replace(tiny.data, classes=classes)
+  asked = lambda classes: dataclasses.replace(
+    tiny, data=dataclasses.replace(tiny.data, classes=classes)
   )
   assert clip_sources.with_classes(asked(-1), found['train']).data.classes == 0
   assert clip_sources.with_classes(asked(12), found['train']).data.classes == 12

@@ -9,6 +9,8 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from ml_collections import ConfigDict
+
 from hgdt_jax import fields, guards, schema
 from hgdt_jax.autoencoders import AUTOENCODERS
 from hgdt_jax.denoisers import DENOISERS
@@ -266,13 +268,17 @@ def donor_of(stage: str, init_from: Sequence[str]) -> tuple[str, str] | None:
 
 
 def build(
-  cls: type[Config], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+  cls: type[Config],
+  given: Mapping[str, Any] | ConfigDict,
+  defaults: Mapping[str, Any] | None = None,
 ) -> Config:
   """`schema.build`, after the modules of `plugins` are imported: what they register is known.
 
   Raises:
     ValueError: as there; or a plugin cannot be imported.
   """
+  if isinstance(given, ConfigDict):
+    given = given.to_dict()
   import_plugins(given)
   known = {field.name for field in dataclasses.fields(cls)}
   more = {n: s.settings for n, s in STAGES.items() if n not in known and n in given}

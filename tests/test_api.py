@@ -1,0 +1,110 @@
+"""The verbs from Python give what the verbs of the command line give."""
+
+import subprocess
+import sys
+
+import ml_collections
+import numpy as np
+import pytest
+
+import hgdt_jax
+from configs import hybrid, paper
+from hgdt_jax import api, results, sampled
+from hgdt_jax.metrics import score
+from hgdt_jax.request import Request
+from input_pipeline import video_files
+
+
+def test_a_configuration_is_a_recipe_with_changes():
+  made = hgdt_jax.config('small', **{'gan.steps': 200, 'stages': ('gan',)})
+  wanted = hybrid.get_config('small')
+  wanted.gan.steps, wanted.stages = 200, ('gan',)
+  assert made.to_dict() == wanted.to_dict()
+  assert hgdt_jax.config('paper:bench').to_dict() == paper.get_config('bench').to_dict()
+  assert hgdt_jax.config('paper').to_dict() == paper.get_config().to_dict()
+
+
+@pytest.mark.parametrize(
+  ('recipe', 'changes', 'message'),
+  [
+    ('papre', {}, "'papre': no recipe of that name in configs/, nor a preset"),
+    ('hybrid:smal', {}, 'configs/hybrid.py:smal: no such preset'),
+    ('small', {'gan.stepz': 3}, 'Did you mean "steps"'),
+    ('small', {'gan.steps': 'many'}, 'many is of original type'),
+  ],
+)
+def test_what_is_no_recipe_or_field_is_told(recipe, changes, message):
+  with pytest.raises(ValueError, match=message):
+    hgdt_jax.config(recipe, **changes)
+
+
+def test_a_run_is_gone_on_with_and_sampled_as_by_the_verb(finished, smallest, one_device, tmp_path):
+  before = {path: path.stat().st_mtime_ns for path in finished.rglob('checkpoints/**/*')}
+  with one_device():
+    model = hgdt_jax.load(str(finished))
+    asked = dict(method='hybrid', num=3, steps=2, tau=0.4, seed=5)
+    clips = model.sample(**asked)
+    sampled.write(finished, tmp_path / 'clips', Request(**asked), 'png')
+  assert {path: path.stat().st_mtime_ns for path in finished.rglob('checkpoints/**/*')} == before
+  assert clips.shape == (3, 4, 16, 16, 3) and clips.dtype == np.uint8
+  written = [video_files.read(tmp_path / 'clips' / f'clip_{i:04d}', range(4), 16) for i in range(3)]
+  np.testing.assert_array_equal(clips, np.stack(written))
+  assert model.table() == results.table(results.read(finished)) and 'hybrid' in model.table()
+  assert model.report.exists()
+  with pytest.raises(TypeError, match='setps'):
+    model.sample(setps=3)
+
+
+def test_a_locked_configuration_trains_as_its_dictionary(monkeypatch, smallest, tmp_path):
+  given = {}
+  monkeypatch.setattr(api.run, '_train', lambda cfg, mesh, workdir: given.update(cfg=cfg) or 1 / 0)
+  for changed in (smallest(), ml_collections.ConfigDict(smallest()).lock()):
+    with pytest.raises(ZeroDivisionError):
+      hgdt_jax.train(changed, str(tmp_path / 'run'))
+    given.setdefault('first', given['cfg'])
+  assert given['cfg'] == given['first']
+
+
+def test_scores_are_those_of_the_metrics():
+  real, fake = np.random.default_rng(0).integers(0, 256, (2, 8, 4, 16, 16, 3), np.uint8)
+  found = api.evaluate(real, fake, ['psnr', 'motion_ratio'])
+  wanted = score.score_clips(real, fake, ['psnr', 'motion_ratio'])
+  assert found == {name: one.value for name, one in wanted.items()}
+
+
+def test_clips_are_shown_playing_and_laid_out(monkeypatch):
+  display = pytest.importorskip('IPython.display', reason='IPython is in the extra notebook')
+  shown = []
+  monkeypatch.setattr(display, 'display', shown.append)
+  hgdt_jax.show(np.zeros((3, 4, 8, 8, 3), np.uint8))
+  (gif, _), (png, _) = (one._repr_mimebundle_() for one in shown)
+  assert set(gif) == {'image/gif'} and set(png) == {'image/png'}
+
+
+def test_only_what_is_public_is_an_attribute():
+  with pytest.raises(AttributeError, match='smaple'):
+    _ = hgdt_jax.smaple
+  # In a process of its own: here tests have imported the verb of the same name as `evaluate`.
+  script = """
+import sys, hgdt_jax
+assert 'jax' not in sys.modules and 'configs' not in sys.modules
+found = {name: getattr(hgdt_jax, name) for name in hgdt_jax.__all__}
+assert all(value is getattr(hgdt_jax.api, name) for name, value in found.items())
+"""
+  done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=False)
+  assert not done.returncode, done.stderr
+
+
+def test_loader_processes_start_outside_of_absl(tmp_path):
+  script = tmp_path / 'script.py'
+  script.write_text(
+    """
+import input_pipeline
+if __name__ == '__main__':
+  options = dict(frames=2, size=16, split='train', count=8)
+  source = input_pipeline.make_source('synthetic', **options)
+  print(next(input_pipeline.Batches(source, batch=4, seed=0, workers=1))['video'].shape)
+"""
+  )
+  done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+  assert done.stdout.split('\n')[0] == '(4, 2, 16, 16, 3)', done.stderr
