@@ -40,7 +40,14 @@ class _RecipeParser(config_flags.ConfigFileFlagParser):
     file = pathlib.Path(path.partition(':')[0])
     if file.parts[:1] == ('configs',) and not file.exists() and (_FOLDER / file).exists():
       path = str(_FOLDER / path)
-    return super().parse(path)
+    elif not file.exists():
+      recipes = sorted(p.name for p in _FOLDER.glob('configs/[!_]*.py') if p.name != 'base.py')
+      raise ValueError(f'no such file; configs/ of the package has {", ".join(recipes)}')
+    try:
+      return super().parse(path)
+    except Exception as error:  # with the traceback of what the recipe raised in its text
+      last = str(error).strip().rpartition('\n')[2]
+      raise ValueError(last.removeprefix('ValueError: ')) from error
 
 
 def config_flag(name: str, default: str, help_text: str):

@@ -65,7 +65,6 @@ def main():
   from hgdt_jax.metrics import score
 
   machine.refuse_without()
-  print(machine.line(), flush=True)
   out, fake = _path(_OUT), _path(_FAKE)
   scoring.check_out(out, _OVERWRITE.value)
   result, method = scoring.Result(), clip_sides.called(fake)

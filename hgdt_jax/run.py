@@ -75,6 +75,7 @@ def _opened(given, workdir):
     print(machine.line(mesh, cfg.dtype), flush=True)
     if advice := machine.advice(cfg.dtype, cfg.clip):
       logging.warning(advice)
+  _check_metrics(cfg)
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: stack.enter_context(lock.held(workdir)))
     yield cfg, mesh
@@ -90,7 +91,6 @@ def _train(cfg, mesh, workdir):
       'score; raise config.data.test_share or add clips'
     )
   cfg = clip_sources.with_classes(cfg, sources['train'])
-  _check_metrics(cfg)
   warm_start.check(cfg, mesh, workdir)
   processes.from_first(lambda: workdirs.open_to_train(cfg, workdir, census))
   cfg = workdirs.read_config(workdir)
@@ -226,14 +226,13 @@ def _check_devices(cfg):
 
 
 def _check_metrics(cfg):
-  """Scores noise, so that weights that are missing or clips too short are told before training."""
+  """Weights that are missing, and clips too short for a metric, are told before training."""
   names = cfg.evaluation.metrics
   if names:
     count = max(settings.LEAST_SCORED, *(metric_table.find(name).least for name in names))
     shape = (count, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
-    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     try:
-      score.score_clips(noise, noise[::-1], names, cfg.evaluation.weights or None)
+      score.check(np.zeros(shape, np.uint8), names, cfg.evaluation.weights or None)
     except ValueError as error:
       asked = f'config.evaluation.metrics={names} of config.data.frames={cfg.data.frames}'
       raise ValueError(f'{asked}, config.data.size={cfg.data.size}: {error}') from error

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import tqdm
 
-from hgdt_jax import atomic, clip_sides, pairing
+from hgdt_jax import atomic, clip_sides, machine, pairing
 from hgdt_jax.clip_decoder import Cut
 from hgdt_jax.clip_folders import Folders
 from hgdt_jax.metrics import measures, score, statistics_cache
@@ -62,7 +62,7 @@ def score_folders(
 
   Of a folder `samples/METHOD` of a run, the clips in it. `split`: of the real folder, see
   `clip_sides.split`. `result` is filled as scores come, and returned. Before anything is measured,
-  `say` is told what the folders were taken for.
+  `say` is told what this runs on, and what the folders were taken for.
 
   Raises:
     FileNotFoundError: a folder, or the weights of a network, is missing.
@@ -76,6 +76,7 @@ def score_folders(
     raise ValueError(f'{cache}: no folder, and what is measured of real clips is kept there; move '
                      'it, or do without (--nocache)')  # fmt: skip
   folders = Folders(real, fake, cut, batch, **facts | ({'split': split} if split else {}))
+  say(machine.line())
   for side, census in zip(('real', 'fake'), folders.censuses):
     result.clips[side] = census.record
     say(str(census))

@@ -149,8 +149,10 @@ class FileClips:
         self._leave_out(entry, e)
     return files
 
-  def _leave_out(self, entry, error):
-    self._left_out[entry] = type(error)(str(error))  # without what its traceback holds on to
+  def _leave_out(self, entry, error) -> bool:
+    """Whether it was not left out before, by another thread perhaps."""
+    reason = type(error)(str(error))  # without what its traceback holds on to
+    return self._left_out.setdefault(entry, reason) is reason
 
   def _check_share(self):
     bad, known = len(self._left_out) - self.short, self._count - self.short
@@ -185,8 +187,7 @@ class FileClips:
     try:
       video = self._read(entry, info, self.sampling.indices(info, start))
     except BadClip as e:
-      if entry not in self._left_out:
-        self._leave_out(entry, e)
+      if self._leave_out(entry, e):
         self._write_rejected()
       raise BadClip(f'{entry.name}: {e}') from e
     label = self.classes.index(entry.label)

@@ -33,8 +33,8 @@ print(json.dumps([main.__file__, config.dtype, config.data.batch, config.gan.ste
 _WITHOUT_ARRAY_RECORD = """
 import sys
 sys.modules['array_record'] = None  # as where there is no wheel of it
-import hgdt_jax
-from hgdt_jax import evaluate, scoring
+import hgdt_jax.evaluate
+from hgdt_jax import scoring
 """
 
 
@@ -120,3 +120,18 @@ def test_a_source_distribution_holds_what_its_tests_read(made):
 def test_evaluate_needs_no_array_record(tmp_path):
   done = _python(_WITHOUT_ARRAY_RECORD, cwd=tmp_path, path=ROOT)
   assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+  ('recipe', 'says'),
+  [
+    ('configs/hybrid.py:gpux', 'configs/hybrid.py:gpux: no such preset; want small, bench, gpu'),
+    ('configs/nope.py', 'no such file; configs/ of the package has dit.py, hybrid.py, paper.py'),
+    ('broken.py', 'division by zero'),
+  ],
+)
+def test_a_recipe_that_cannot_be_had_is_told_in_a_line(tmp_path, recipe, says):
+  (tmp_path / 'broken.py').write_text('def get_config():\n  return 1 / 0\n')
+  done = _python('', '-m', 'hgdt_jax.main', f'--config={recipe}', cwd=tmp_path, path=ROOT)
+  assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+  assert f'--config={recipe}: {says}' in done.stderr

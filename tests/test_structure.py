@@ -65,7 +65,7 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.scoring': (
     'jax hgdt_jax.atomic hgdt_jax.clip_decoder hgdt_jax.clip_folders hgdt_jax.clip_sides '
-    'hgdt_jax.metrics hgdt_jax.pairing'
+    'hgdt_jax.machine hgdt_jax.metrics hgdt_jax.pairing'
   ),
   'hgdt_jax.loop': (
     'jax hgdt_jax.checkpoint hgdt_jax.guards hgdt_jax.interrupts hgdt_jax.processes '

@@ -58,6 +58,17 @@ def score_clips(
   )
 
 
+def check(
+  clips: Shaped[np.ndarray, '...'],
+  names: Sequence[str],
+  weights_dir: str | pathlib.Path | None = None,
+) -> None:
+  """Raises what `score_clips` would of two sets like `clips` before it measures anything."""
+  clips = ArrayClips(clips, _AT_ONCE)
+  load = functools.partial(networks.load, weights_dir=weights_dir)
+  _checked(clips, clips, names, load, Pairs(clips, clips), VALUES_ONLY)
+
+
 def measure_clips(
   clips: Shaped[np.ndarray, '...'], name: str, *, shared: bool = False
 ) -> Float[np.ndarray, 'n k d']:
@@ -110,14 +121,8 @@ def score_sets(
   """
   if shared and isinstance(cache, statistics_cache.Folder):
     raise ValueError('processes that share the work cannot use a cache: one may see it half filled')
-  metrics = {name: table.find(name) for name in names}
   load = functools.cache(lambda n: own_networks.get(n) or networks.load(n, weights_dir))
-  wanted = {m.measure: measures.make(m.measure, load) for m in metrics.values()}
-  for name, metric in metrics.items():
-    checks.counts(name, metric, wanted[metric.measure], real, fake, pairs)
-  checks.sizes(wanted, real, fake, pairs)
-  checks.resamplings(metrics, wanted, (real, fake), pairs, uncertainty)
-
+  metrics, wanted = _checked(real, fake, names, load, pairs, uncertainty)
   keep = {m.measure for m in metrics.values() if _needs_rows(m, uncertainty)}
   single = {name: measure for name, measure in wanted.items() if not measure.paired}
   walk = lambda some, clips, label, batches: _walk(
@@ -140,6 +145,17 @@ def score_sets(
   if paired:
     add(pairs, paired, {}, walk(paired, pairs.real, 'pairs', pairs.batches()))
   return _in_order(found, names)
+
+
+def _checked(real, fake, names, load, pairs, uncertainty):
+  """The metrics by name and their measures. Raises what can be told before anything is measured."""
+  metrics = {name: table.find(name) for name in names}
+  wanted = {m.measure: measures.make(m.measure, load) for m in metrics.values()}
+  for name, metric in metrics.items():
+    checks.counts(name, metric, wanted[metric.measure], real, fake, pairs)
+  checks.sizes(wanted, real, fake, pairs)
+  checks.resamplings(metrics, wanted, (real, fake), pairs, uncertainty)
+  return metrics, wanted
 
 
 def _scored(name, metric, measure, sides, samples, uncertainty) -> dict[str, Score]:

@@ -112,7 +112,8 @@ def test_it_is_told_before_anything_is_measured(phone, tmp_path, monkeypatch):
   with monkeypatch.context() as patch, pytest.raises(FirstCompilation):
     patch.setattr(scoring.score, 'score_sets', compiled)
     scoring.score_folders(phone, phone, ['motion_ratio'], Cut(frames=4), say=said.append)
-  assert [text.splitlines()[0] for text in said] == [f'{phone}: 35 clips'] * 2
+  assert said[0].startswith('on ')
+  assert [text.splitlines()[0] for text in said[1:]] == [f'{phone}: 35 clips'] * 2
   result = scoring.score_folders(phone, phone, ['motion_ratio'], Cut(frames=4))
   scoring.write_results(tmp_path / 'results.json', [], clips=result.clips)
   content = json.loads((tmp_path / 'results.json').read_text())

@@ -22,8 +22,8 @@ def stored(root, clips):
   [
     (lambda c: (c / 255.0).round().astype(np.uint8), 'pixels are 0, 1 alone'),
     (lambda c: (c / 127.5 - 1).astype(np.int8).view(np.uint8), 'pixels are 0, 1, 255 alone'),
-    (lambda c: c.astype(np.uint16) * 4, 'brighter than 3 of 255: 10 or 12 bits'),
-    (lambda c: c.astype(np.uint16) * 16, 'brighter than 15 of 255: 10 or 12 bits'),
+    (lambda c: c >> 6, 'brighter than 3 of 255: 10 or 12 bits'),  # 10 bits in 16, cut to 8
+    (lambda c: c >> 4, 'brighter than 15 of 255: 10 or 12 bits'),
   ],
 )
 def test_another_range_is_refused(folders, make_clips, tmp_path, cast, says):
@@ -33,9 +33,19 @@ def test_another_range_is_refused(folders, make_clips, tmp_path, cast, says):
   for real, fake in ((folders[0], other), (other, folders[0])):
     with pytest.raises(ValueError, match=f'other: .*{says}'):
       scoring.score_folders(real, fake, ['motion_ratio'], CUT)
-  if cast(clips).dtype == np.uint8:
+  if ' alone' in says:
     with pytest.raises(ValueError, match=says):
       score.score_clips(clips, cast(clips), ['motion_ratio'])
+
+
+@pytest.mark.parametrize('bits', [10, 12, 16])
+def test_bits_in_16_are_told_by_the_range(folders, make_clips, tmp_path, bits):
+  clips = make_clips(4, 2)
+  clips[:, 0, 0, 0] = 255
+  deep = stored(tmp_path / 'deep', clips.astype(np.uint16) << (bits - 8))
+  shallow = stored(tmp_path / 'shallow', clips)
+  found = scoring.score_folders(shallow, deep, ['psnr'], CUT)
+  assert found.scores['psnr'].value == np.inf
 
 
 @pytest.mark.parametrize(
