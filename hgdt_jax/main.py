@@ -54,7 +54,7 @@ def main():
   given = _CONFIG.value.to_dict()
   if _INIT_FROM.value:
     given['init_from'] = tuple(_INIT_FROM.value)
-  run.main(given, pathlib.Path(_WORKDIR.value))
+  run.main(given, pathlib.Path(_WORKDIR.value).expanduser())
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Which generated clip belongs to which real one: by name, and by order only where no name fits."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -25,14 +26,16 @@ class Pairing(NamedTuple):
 def of(real: Sequence[str], fake: Sequence[str]) -> Pairing:
   """Pairs names, which are relative paths without endings, by the rule that matches most of them.
 
-  Case and leading zeros do not count where that matches more (`vid1` and `Vid01`). Where no name
-  has a counterpart and there are as many of both, the natural order (`vid2` before `vid10`) is all
-  that is left: the rule says so.
+  Case, or case and leading zeros, do not count where that matches more (`vid1` and `Vid01`); how an
+  accent is written never does. Where no name has a counterpart and there are as many of both, the
+  natural order (`vid2` before `vid10`) is all that is left: the rule says so.
   """
-  found = max((_by(rule, key, real, fake) for rule, key in _RULES.items()), key=_matched)
+  composed = [[unicodedata.normalize('NFC', name) for name in names] for names in (real, fake)]
+  found = max((_by(rule, key, *composed) for rule, key in _RULES.items()), key=_matched)
   if found.pairs or len(real) != len(fake):
     return found
-  ordered = (sorted(range(len(names)), key=lambda i: natural(names[i])) for names in (real, fake))
+  in_order = lambda names: sorted(range(len(names)), key=lambda i: (natural(names[i]), names[i]))
+  ordered = map(in_order, composed)
   return Pairing(sorted(zip(*ordered)), BY_ORDER, ([], []))
 
 
@@ -82,6 +85,8 @@ def _last(name):
 _RULES = {  # the first of those that match equally many
   'relative path': str,
   'file name': _last,
+  'relative path but for case': str.casefold,
+  'file name but for case': lambda name: _last(name).casefold(),
   'relative path but for case and zeros': _loosely,
   'file name but for case and zeros': lambda name: _loosely(_last(name)),
 }

@@ -82,10 +82,14 @@ def main():
     frames=_FRAMES.value,
     seed=_SEED.value,
     label=_LABEL.value,
-    condition=pathlib.Path(_CONDITION.value) if _CONDITION.value else None,
+    condition=_path(_CONDITION) if _CONDITION.value else None,
     at=tuple(int(number) for number in _AT.value),
   )
-  sampled.write(pathlib.Path(_WORKDIR.value), pathlib.Path(_OUT.value), asked, _FORMAT.value)
+  sampled.write(_path(_WORKDIR), _path(_OUT), asked, _FORMAT.value)
+
+
+def _path(flag):
+  return pathlib.Path(flag.value).expanduser()
 
 
 @flags.validator('guidance_interval', 'want two noise levels in [0, 1], the lower one first')

@@ -212,9 +212,12 @@ def at_infinity(points: list[tuple[int, float]]) -> float:
 
   The bias of a Fréchet distance is linear in 1/N where N is several times the dimensions: the
   intercept of the least-squares line through score against 1/N, of the larger half of the sizes,
-  and not below 0. What the size of the real set adds stays.
+  and not below 0. What the size of the real set adds stays. ValueError where a score of them is not
+  finite.
   """
   sizes, scores = np.array(points, np.float64).T
+  if not np.isfinite(scores).all():
+    raise ValueError('a score of fewer clips, from which it is extrapolated, is not finite')
   large = sizes >= sizes.max() / 2.0
   _, intercept = np.polyfit(1.0 / sizes[large], scores[large], 1)
   return max(0.0, float(intercept))

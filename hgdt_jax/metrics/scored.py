@@ -85,7 +85,10 @@ def score(
       stamp['curve'] = [list(point) for point in points]
     if uncertainty.infinity and metric.moments:
       extra = protocol.extrapolated(stamp, points, fake.shape[-1], fake.shape[1])
-      scores[f'{name}_infinity'] = Score(resampling.at_infinity(points), extra)
+      try:
+        scores[f'{name}_infinity'] = Score(resampling.at_infinity(points), extra)
+      except ValueError as error:
+        scores[f'{name}_infinity'] = Score(math.nan, extra | {'undefined': str(error)})
   return scores
 
 

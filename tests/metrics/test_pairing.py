@@ -27,6 +27,9 @@ def write(root, clips, names):
     (['v1', 'v10', 'v2'], ['v01', 'v02', 'v10'], [(0, 0), (1, 2), (2, 1)],
      'relative path but for case and zeros'),
     (['x/V1', 'x/V2'], ['v02', 'v01'], [(0, 1), (1, 0)], 'file name but for case and zeros'),
+    (['cafe\u0301', 'b'], ['caf\u00e9', 'b'], [(0, 0), (1, 1)], 'relative path'),
+    (['a1', 'a01', 'b'], ['A01', 'B', 'A1'], [(0, 2), (1, 0), (2, 1)],
+     'relative path but for case'),
     (['a1', 'a10', 'a2'], ['b1', 'b2', 'b3'], [(0, 0), (1, 2), (2, 1)], pairing.BY_ORDER),
   ],
 )  # fmt: skip

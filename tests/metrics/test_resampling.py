@@ -148,3 +148,8 @@ def test_infinity_of_many_dimensions_is_that_of_the_exact_law():
     roots = np.sqrt(np.maximum(np.linalg.eigvalsh(exact), 0)).sum()
     wanted.append(gap @ gap + np.trace(exact) + d - 2 * roots)
   assert np.mean(found) == pytest.approx(np.mean(wanted), rel=0.1)
+
+
+def test_what_is_not_finite_is_not_extrapolated():
+  with pytest.raises(ValueError, match='not finite'):
+    resampling.at_infinity([(4, 1.0), (8, float('nan'))])
