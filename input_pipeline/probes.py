@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import sqlite3
+import sys
 import time
 from collections.abc import Sequence
 
@@ -38,7 +39,9 @@ def look_at(entries: Sequence[Entry]) -> list[Info | BadClip]:
     todo = [k for k, info in enumerate(known) if info is None]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
       found = pool.map(_probe, [entries[k].path for k in todo])
-      bar = tqdm(found, 'looking at files', len(todo), delay=_PATIENCE, unit='file', leave=False)
+      often = 0.1 if sys.stderr.isatty() else _PATIENCE  # a log keeps every line
+      options = dict(delay=_PATIENCE, mininterval=often, unit='file', leave=False)
+      bar = tqdm(found, 'looking at files', len(todo), **options)
       for k, info in zip(todo, bar):
         known[k] = info
     if time.monotonic() - began > _WORTH_KEEPING:
