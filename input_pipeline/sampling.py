@@ -81,20 +81,23 @@ class Sampling:
     return first + _nearest(np.append(seconds - seconds[0], length), times) % len(seconds)
 
   def beginning(self, info: Info) -> np.ndarray:
-    """Returns the frames of a clip from the first of the file on: fewer where the file ends."""
-    first, stop = self._parts(info)[0]
+    """Returns the frames of the first clip of the file, fewer where no part of it holds a whole."""
+    parts = self._parts(info)
+    longest = max(parts, key=lambda part: part[1] - part[0])
+    first, stop = next((part for part in parts if self._fitting(info, *part)), longest)
     if not self.fps:
       return np.arange(first, stop, self.stride)[: self.frames]
     seconds = _seconds(info)[first:stop]
-    times = np.arange(self.frames) / self.fps
-    return _nearest(seconds, times[times <= seconds[-1] + _frame_time(seconds) / 2 + _EARLY])
+    times = seconds[0] + np.arange(self.frames) / self.fps
+    there = times[times <= seconds[-1] + _frame_time(seconds) / 2 + _EARLY]
+    return first + _nearest(seconds, there)
 
   def clips(self, info: Info) -> int:
     """Returns how many clips the file gives."""
     if self.windows:
       return min(self.windows, self.starts(info))
-    first = self.indices(info, 0)
-    hop = max(1, int(first[-1] + 1) // 2)
+    start = self.nth_start(info, 0)
+    hop = max(1, int(self.indices(info, start)[-1] + 1 - start) // 2)
     return 1 + (self.starts(info) - 1) // hop
 
   def start(self, info: Info, clip: int) -> int:

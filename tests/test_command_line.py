@@ -141,7 +141,8 @@ def test_a_wrong_config_field(tmp_path):
 
 
 def test_a_missing_config_file(tmp_path):
-  _one_line(_run('main', '--config=nowhere.py', f'--workdir={tmp_path}/run'), 1, 'nowhere.py')
+  done = _run('main', '--config=nowhere.py', f'--workdir={tmp_path}/run')
+  _one_line(done, 2, 'nowhere.py: no such file')
 
 
 def test_bad_folders_of_clips(tmp_path):

@@ -160,3 +160,14 @@ def test_short_clips_can_be_kept(tmp_path, clips):
   source = Folder(tmp_path, 5, 16, 'train', test_share=0, short='loop', windows=1)
   assert [clips.number_of(f) for f in source[0]['video']] == [0, 1, 2, 0, 1]
   assert not source.rejected and source.short == 0
+
+
+@pytest.mark.parametrize('rate', [{}, {'fps': 25.0}])
+def test_a_stray_frame_before_a_gap_changes_nothing_but_the_numbers(rate):
+  whole, rule = info(300, 40 * np.arange(300)), Sampling(16, **rate)
+  stray = info(301, np.concatenate([[0], 9000 + 40 * np.arange(300)]))
+  assert rule.clips(stray) == rule.clips(whole) == 36
+  starts = [[rule.start(clip, k) for k in range(36)] for clip in (whole, stray)]
+  assert starts[1] == [start + 1 for start in starts[0]]
+  assert rule.beginning(whole).tolist() == list(range(16))
+  assert rule.beginning(stray).tolist() == list(range(1, 17))
