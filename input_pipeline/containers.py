@@ -53,11 +53,13 @@ def probe(path):
 def _clock(stamps, first, fps, tick):
   """(sorted stamps of the frames or None, whether they are certain enough to seek by).
 
-  Stamps that are missing are put between their neighbours, or in even steps if all are.
+  Stamps that are missing are put between their neighbours, or in even steps where there are none.
   """
   known = [k for k, stamp in enumerate(stamps) if stamp is not None]
   if known:
-    filled = np.interp(np.arange(len(stamps)), known, [stamps[k] for k in known])
+    frames, step = np.arange(len(stamps)), 1 / (fps * tick) if fps and tick else 0.0
+    filled = np.interp(frames, known, [stamps[k] for k in known])
+    filled += step * (np.minimum(frames - known[0], 0) + np.maximum(frames - known[-1], 0))
     exact = len(known) == len(stamps) and first == min(stamps) and len(set(stamps)) == len(stamps)
     return np.sort(np.rint(filled).astype(np.int64)), exact
   if fps and tick:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from input_pipeline import containers
 from input_pipeline.clip import BadClip, Info
 from input_pipeline.folder import Folder
 from input_pipeline.sampling import Sampling, TooShort
@@ -171,3 +172,11 @@ def test_a_stray_frame_before_a_gap_changes_nothing_but_the_numbers(rate):
   assert starts[1] == [start + 1 for start in starts[0]]
   assert rule.beginning(whole).tolist() == list(range(16))
   assert rule.beginning(stray).tolist() == list(range(1, 17))
+
+
+def test_missing_stamps_are_filled_in():
+  clock = lambda *stamps: containers._clock(list(stamps), 0, 25.0, 0.001)
+  for stamps in ((None, None, 80, 120, None, None), (0, None, None, 120, 160, 200), (None,) * 6):
+    filled, exact = clock(*stamps)
+    assert filled.tolist() == [0, 40, 80, 120, 160, 200] and not exact
+  assert clock(0, 40, 80)[1]
