@@ -37,7 +37,9 @@ class _RecipeParser(config_flags.ConfigFileFlagParser):
   """FILE or FILE:PRESET; `configs/...` is the packaged recipe where the current folder has none."""
 
   def parse(self, path):
-    file = pathlib.Path(path.partition(':')[0])
+    name, colon, preset = path.partition(':')
+    file = pathlib.Path(name).expanduser()
+    path = f'{file}{colon}{preset}'
     if file.parts[:1] == ('configs',) and not file.exists() and (_FOLDER / file).exists():
       path = str(_FOLDER / path)
     elif not file.exists():

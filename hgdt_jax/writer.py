@@ -64,7 +64,7 @@ class JsonLines:
 
 
 class TensorBoard:
-  """Events through tensorboardX: clu's writer needs TensorFlow and tensorboard, 660 MB for scalars.
+  """Events through tensorboardX: clu's writer would need TensorFlow, for scalars.
 
   A value without a slash in its name is put under its stage: `gan/examples_per_second`.
   """

@@ -128,9 +128,11 @@ def test_evaluate_needs_no_array_record(tmp_path):
     ('configs/hybrid.py:gpux', 'configs/hybrid.py:gpux: no such preset; want small, bench, gpu'),
     ('configs/nope.py', 'no such file; configs/ of the package has dit.py, hybrid.py, paper.py'),
     ('broken.py', 'division by zero'),
+    ('~/broken.py', 'division by zero'),
   ],
 )
-def test_a_recipe_that_cannot_be_had_is_told_in_a_line(tmp_path, recipe, says):
+def test_a_recipe_that_cannot_be_had_is_told_in_a_line(tmp_path, recipe, says, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
   (tmp_path / 'broken.py').write_text('def get_config():\n  return 1 / 0\n')
   done = _python('', '-m', 'hgdt_jax.main', f'--config={recipe}', cwd=tmp_path, path=ROOT)
   assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
