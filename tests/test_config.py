@@ -181,5 +181,7 @@ def test_a_missing_field_is_named(tiny_dict):
 
 
 def test_an_unknown_preset_is_named():
-  with pytest.raises(ValueError, match='no such preset; want small, bench, gpu, tpu, tpu_pod'):
+  with pytest.raises(
+    ValueError, match='no such preset; want small, synthetic, bench, gpu, tpu, tpu_pod'
+  ):
     hybrid.get_config('huge')

@@ -125,7 +125,10 @@ def test_evaluate_needs_no_array_record(tmp_path):
 @pytest.mark.parametrize(
   ('recipe', 'says'),
   [
-    ('configs/hybrid.py:gpux', 'configs/hybrid.py:gpux: no such preset; want small, bench, gpu'),
+    (
+      'configs/hybrid.py:gpux',
+      'configs/hybrid.py:gpux: no such preset; want small, synthetic, bench, gpu',
+    ),
     ('configs/nope.py', 'no such file; configs/ of the package has dit.py, hybrid.py, paper.py'),
     ('broken.py', 'division by zero'),
     ('~/broken.py', 'division by zero'),
