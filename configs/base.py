@@ -13,8 +13,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.seed = 0
   # Those that run, in this order; 'fewstep', after them, trains the refiner to take long steps.
   config.stages = ('gan', 'diffusion', 'aligner', 'joint')
-  # STAGE=WORKDIR: the stage begins with the networks that it ended with in another run, so that one
-  # diffusion model serves many drafts; STAGE=WORKDIR:OTHER, with those of another stage there.
+  # Where networks begin. SOURCE is the workdir of another run, a file of weights or the name of
+  # shipped ones. 'SOURCE': each network, in the first stage that has it, as the last stage there
+  # left it. 'STAGE=SOURCE': the stage with all that the same stage there ended with, so that one
+  # diffusion model serves many drafts; 'STAGE=SOURCE:OTHER', with those of another stage there.
   config.init_from = ()
   config.dtype = 'float32'  # of convolutions and matrix products; parameters stay float32
   config.log_every = 10  # steps between two rows of metrics.jsonl

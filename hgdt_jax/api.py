@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from hgdt_jax import results, run, sampled, trained
+from hgdt_jax import donors, results, run, sampled, trained
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.metrics import score
 from hgdt_jax.request import Request
@@ -28,18 +28,21 @@ _DEFAULT = 'hybrid'
 
 
 class Model:
-  """A trained workdir, to draw from.
+  """A trained workdir or published weights, to draw from.
 
   Attributes:
-    workdir: where it is.
+    workdir: where it is; None of weights.
+    about: of weights, what is known of them: data, licence, versions, steps, scores.
     methods: the ways to sample that its stages allow.
     fps: frames a second of its clips.
   """
 
-  def __init__(self, workdir: pathlib.Path):
-    self.workdir = workdir
-    workdirs.use_compile_cache(workdir)
-    self._trained = trained.Trained.load(workdir)
+  def __init__(self, donor: donors.Donor):
+    is_run = isinstance(donor, donors.Run)
+    self.workdir = donor.workdir if is_run else None
+    self.about = {} if is_run else donor.about
+    workdirs.use_compile_cache(donor.cache)
+    self._trained = trained.Trained.load(donor)
     self.methods, self.fps = self._trained.methods, self._trained.cfg.data.fps
 
   def sample(self, method: str = 'hybrid', num: int = 8, **asked: Any) -> np.ndarray:
@@ -62,11 +65,18 @@ class Model:
     Raises:
       FileNotFoundError: the run has not come to its end.
     """
-    return results.table(results.read(self.workdir))
+    rows = self.about.get('results', []) if self.workdir is None else results.read(self.workdir)
+    return results.table(rows)
 
   @property
   def report(self) -> pathlib.Path:
-    """The page that says what the run gave; it needs nothing beside it."""
+    """The page that says what the run gave; it needs nothing beside it.
+
+    Raises:
+      FileNotFoundError: there is none.
+    """
+    if self.workdir is None:
+      raise FileNotFoundError('weights have no report; `about` has their scores')
     return self.workdir / 'report' / 'index.html'
 
   def show_report(self, height: int = 800) -> None:
@@ -113,12 +123,19 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | os.PathLike) ->
   """
   workdir = pathlib.Path(workdir)
   run.main(config, workdir)
-  return Model(workdir)
+  return Model(donors.Run(workdir))
 
 
-def load(workdir: str | os.PathLike) -> Model:
-  """What a workdir has come to, at any moment of its run. Raises: as `Trained.load`."""
-  return Model(pathlib.Path(workdir))
+def load(source: str | os.PathLike) -> Model:
+  """What a workdir has come to, at any moment of its run; or published weights.
+
+  Args:
+    source: a workdir, a file that the verb `export` wrote, or the name of shipped weights:
+      'synthetic'.
+
+  Raises: as `donors.find` and `Trained.load`.
+  """
+  return Model(donors.find(source))
 
 
 def evaluate(

@@ -11,6 +11,8 @@ from hgdt_jax import workdir as workdirs
 from hgdt_jax.stages import STAGES
 from hgdt_jax.state import Net
 
+LABEL = 'label'  # the scope of the embedding of labels, in every network that has one
+
 
 def abstract_state(cfg: settings.Config, stage: str, mesh: jax.sharding.Mesh):
   """Shapes, dtypes and shardings of a stage's state; nothing is allocated."""
@@ -87,9 +89,22 @@ def without_late(cfg: settings.Config, denoiser: Net) -> Net:
 
 
 def completed(cfg: settings.Config, given: Net, own: Net) -> Net:
-  """`given`; the late parameters that it was handed on without are `own`."""
-  late = {n: leaf for n, leaf in own.params.items() if n.startswith(cfg.denoiser.late)}
-  return given.replace(params=late | given.params)
+  """`given`; the late parameters that it was handed on without are `own`.
+
+  So are the embeddings of labels, where they are of other classes.
+  """
+  params = {n: leaf for n, leaf in own.params.items() if n.startswith(cfg.denoiser.late)}
+  params |= given.params
+  if has_other_labels(given, own):
+    params.pop(LABEL, None)
+    params |= {LABEL: own.params[LABEL]} if LABEL in own.params else {}
+  return given.replace(params=params)
+
+
+def has_other_labels(given: Net, own: Net) -> bool:
+  """Whether two networks know different numbers of classes."""
+  shapes = lambda net: jax.tree.map(jnp.shape, net.params.get(LABEL))
+  return shapes(given) != shapes(own)
 
 
 def misfit(given: Net, wanted: Net) -> str:

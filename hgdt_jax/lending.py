@@ -1,7 +1,7 @@
 """Which stage lends each network that a method draws with."""
 
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from hgdt_jax import methods as ways
 from hgdt_jax import settings
@@ -15,11 +15,11 @@ class Lending:
 
   Attributes:
     cfg: the configuration.
-    done: the stages that hand on networks; read at each call.
+    lent: the stages that are done, and the networks that each hands on; read at each call.
   """
 
-  def __init__(self, cfg: settings.Config, done: Collection[str]):
-    self.cfg, self.done = cfg, done
+  def __init__(self, cfg: settings.Config, lent: Mapping[str, Collection[str]]):
+    self.cfg, self.lent = cfg, lent
 
   def way(self, method: str) -> Method:
     """As it is drawn here: with the latents that the denoiser learnt with."""
@@ -41,22 +41,21 @@ class Lending:
   @property
   def autoencoder(self) -> str | None:
     """The stage that lends it, for all methods: whichever has it, it is the same one."""
-    has_it = lambda stage: 'autoencoder' in STAGES[stage].trains + STAGES[stage].takes
-    return next((s for s in self.cfg.stages if s in self.done and has_it(s)), None)
+    return next((s for s in self.cfg.stages if 'autoencoder' in self.lent.get(s, ())), None)
 
   def lender(self, network: str, way: Method) -> str | None:
     """The last stage that trained a network, of those a method draws from; None where none did."""
     if network == 'bridge' and not self.cfg.bridges:
       return None
-    stages = (s for s in self.cfg.stages if s in way.draws_from and s in self.done)
-    lenders = [s for s in stages if network in STAGES[s].trains]
+    stages = (s for s in self.cfg.stages if s in way.draws_from)
+    lenders = [s for s in stages if network in STAGES[s].trains and network in self.lent.get(s, ())]
     return lenders[-1] if lenders else None
 
   def lacks(self, way: Method) -> list[str]:
     """What there would have to be to draw by this method."""
     networks = way.networks + ('autoencoder',) * self.cfg.space.learns
     networks_of = [name for name in networks if name not in self.sources(way)]
-    return [*networks_of, *(stage for stage in way.needs if stage not in self.done)]
+    return [*networks_of, *(stage for stage in way.needs if stage not in self.lent)]
 
   def reads_drafts(self, way: Method) -> bool:
     """Whether latents are the bridge's guess from the clean draft."""
@@ -79,7 +78,7 @@ class Lending:
     """A line for each stage that a method would draw with; ValueError for one that it needs."""
     way = self.way(method)
     for stage in way.draws_from:
-      if stage not in self.cfg.stages or stage in self.done:
+      if stage not in self.cfg.stages or stage in self.lent:
         continue
       trains = [network for network in way.networks if network in STAGES[stage].trains]
       lenders = [self.lender(network, way) for network in trains]

@@ -22,7 +22,10 @@ _WORKDIR = flags.DEFINE_string(
   'workdir', 'runs/hybrid', 'Everything is written here; resumed from.'
 )
 _INIT_FROM = flags.DEFINE_list(
-  'init_from', [], 'STAGE=WORKDIR[:STAGE], where stages begin: --config.init_from, by commas.'
+  'init_from',
+  [],
+  'What networks begin with, by commas: SOURCE or STAGE=SOURCE[:STAGE], as --config.init_from; '
+  'SOURCE is a workdir, a file of weights or the name of shipped ones.',
 )
 _DISTRIBUTED = flags.DEFINE_bool(
   'distributed', False, 'One of several processes: TPU pods, Slurm, several hosts.'

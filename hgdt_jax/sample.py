@@ -1,6 +1,7 @@
-"""Draws clips from a trained workdir.
+"""Draws clips from a trained workdir, or from weights taken away from one.
 
 python -m hgdt_jax.sample --workdir=DIR --out=CLIPS --num=16 --method=hybrid --steps=4 --tau=0.6
+python -m hgdt_jax.sample --weights=synthetic --out=CLIPS
 """
 
 import math
@@ -11,7 +12,11 @@ from absl import flags
 from hgdt_jax import cli, methods
 from hgdt_jax.request import Request
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run to sample from.', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Of the run to sample from.')
+_WEIGHTS = flags.DEFINE_string(
+  'weights', None, 'In its place: a file that `export` wrote, or the name of shipped weights.'
+)
+flags.mark_flags_as_mutual_exclusive(['workdir', 'weights'], required=True)
 _OUT = flags.DEFINE_string('out', None, 'Folder the clips are written to.', required=True)
 _NUM = flags.DEFINE_integer('num', 16, 'Clips.', lower_bound=1)
 _METHOD = flags.DEFINE_string(
@@ -85,7 +90,8 @@ def main():
     condition=_path(_CONDITION) if _CONDITION.value else None,
     at=tuple(int(number) for number in _AT.value),
   )
-  sampled.write(_path(_WORKDIR), _path(_OUT), asked, _FORMAT.value)
+  source = _WEIGHTS.value or _path(_WORKDIR)
+  sampled.write(source, _path(_OUT), asked, _FORMAT.value)
 
 
 def _path(flag):

@@ -1,13 +1,14 @@
-"""Clips drawn from a trained workdir, as the verb `sample` is asked for them."""
+"""Clips drawn from a trained model, as the verb `sample` is asked for them."""
 
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 
 import numpy as np
 
-from hgdt_jax import machine, settings, trained, writer
+from hgdt_jax import donors, machine, settings, trained, writer
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.drawing import Guidance, Known
@@ -20,18 +21,24 @@ from input_pipeline.sampling import Sampling
 _LOSS = ', to be looked at; to be scored, --format=mp4-lossless keeps every pixel'
 
 
-def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format='mp4') -> None:
-  """Writes clips drawn from the model in `workdir`; they replace what an earlier call wrote.
+def write(
+  source: str | os.PathLike, out: pathlib.Path, asked: Request, clip_format: str = 'mp4'
+) -> None:
+  """Writes clips drawn from the model of a `source`; they replace what an earlier call wrote.
+
+  Args:
+    source: a workdir, a file of weights, or the name of shipped ones.
 
   Raises:
     ValueError: the method needs a stage that is not done, there is no such method, sampler or
       label, the given frames do not fit, or `out` holds other things than clips.
-    FileNotFoundError: `workdir` holds no trained model, or `asked.condition` is not there.
+    FileNotFoundError: `source` holds no trained model, or `asked.condition` is not there.
   """
   folders.refuse_foreign(out)
   machine.refuse_without()
-  workdirs.use_compile_cache(workdir)
-  model = trained.Trained.load(workdir, asked.method)
+  donor = donors.find(source)
+  workdirs.use_compile_cache(donor.cache)
+  model = trained.Trained.load(donor, asked.method)
   print(machine.line(model.mesh, model.cfg.dtype), flush=True)
   how = _how(model, asked)
 
@@ -40,7 +47,7 @@ def write(workdir: pathlib.Path, out: pathlib.Path, asked: Request, clip_format=
       print(f'{done} clips are there already')
     return _drawn(model, asked, how, done)
 
-  identity = _identity(model, how, asked)
+  identity = _identity(model, donor, how, asked)
   folders.replace_clips(clips_from, out, model.cfg.data.fps, clip_format, asked=identity)
   loss = '' if clip_format in folders.EXACT else _LOSS
   print(f'{asked.num} clips in {out}{loss}')
@@ -81,14 +88,15 @@ def _drawn(model, asked, how, done=0):
         progress.update()
 
 
-def _identity(model, how, asked):
+def _identity(model, donor, how, asked):
   """What tells these clips from others, as JSON."""
   done = {stage: getattr(model.cfg, stage).steps for stage in model.weights}
   request = dataclasses.asdict(asked) | how
   if known := how['known']:
     request['known'] = [known.frames, hashlib.sha256(known.pixels.tobytes()).hexdigest()]
   config_of = settings.as_dict(model.cfg)
-  return json.dumps({'request': request, 'stages': done, 'config': config_of}, default=str)
+  identity = {'request': request, 'stages': done, 'weights': donor.identity, 'config': config_of}
+  return json.dumps(identity, default=str)
 
 
 def _check_request(cfg, asked):

@@ -6,7 +6,7 @@ are those of the modules that act on them.
 
 import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from ml_collections import ConfigDict
@@ -190,7 +190,7 @@ class Config:
   def starts_from(self, stage: str) -> dict[str, str]:
     """The networks that a stage takes over, and the stage that each comes from."""
     found = {}
-    for network in self._there(STAGES[stage].takes):
+    for network in self.present(STAGES[stage].takes):
       if lender := self._trained_before(stage, network):
         names = self.draft.judges if network == JUDGES else (network,)
         found |= dict.fromkeys(names, lender)
@@ -198,12 +198,22 @@ class Config:
 
   def begins_with(self, stage: str) -> set[str]:
     """The networks that a stage is given, by this run or another; JUDGES for those of the draft."""
-    own = [n for n in self._there(STAGES[stage].takes) if self._trained_before(stage, n)]
+    own = [n for n in self.present(STAGES[stage].takes) if self._trained_before(stage, n)]
     if donor := donor_of(stage, self.init_from):
       own += STAGES[donor[1]].trains + STAGES[donor[1]].takes
+    elif donors_of_all(self.init_from):  # what they have is seen when they are read
+      own += STAGES[stage].takes
     return set(own)
 
-  def _there(self, networks):
+  def lacks(self, stage: str) -> list[str]:
+    """The networks that a stage takes over and no stage before it trains."""
+    found = []
+    for network in self.present(STAGES[stage].takes):
+      if network not in STAGES[stage].begins and not self._trained_before(stage, network):
+        found += self.draft.judges if network == JUDGES else (network,)
+    return found
+
+  def present(self, networks: Iterable[str]) -> list[str]:
     """Of the names of networks, those that this configuration has."""
     absent = {'bridge': not self.bridges, 'autoencoder': not self.space.learns}
     return [name for name in networks if not absent.get(name)]
@@ -218,9 +228,14 @@ class Config:
       yield f'stages={self.stages}: want some of {", ".join(STAGES)}, each once'
       return
     for entry in self.init_from:
-      stage, _, workdir = entry.partition('=')
-      if stage not in self.stages or not workdir:
-        yield f'init_from={entry!r}: want STAGE=WORKDIR or STAGE=WORKDIR:STAGE, a stage of stages'
+      stage, equals, source = entry.partition('=')
+      if entry and not equals and entry not in STAGES:
+        continue  # of all stages
+      if stage not in self.stages or not source:
+        yield (
+          f'init_from={entry!r}: want SOURCE, STAGE=SOURCE or STAGE=SOURCE:STAGE, a stage of '
+          'stages; SOURCE is a workdir, a file of weights or the name of shipped ones'
+        )
       elif (other := donor_of(stage, self.init_from)[1]) not in STAGES:
         yield f'init_from={entry!r}: no stage {other!r}; there are {", ".join(STAGES)}'
         return
@@ -229,14 +244,14 @@ class Config:
       if not hasattr(self, name):
         yield f'{name}: missing; stage {name} has its settings there'
         return
-      for network in self._there(stage.takes):
+      for network in self.present(stage.takes):
         if network not in stage.begins and network not in self.begins_with(name):
           others = [one for one in STAGES if one != name and network in STAGES[one].trains]
           yield (
             f'stages={self.stages}: {name} takes the {network} over; put {" or ".join(others)} '
             'before it'
           )
-      for network in self._there(stage.trains):
+      for network in self.present(stage.trains):
         lender = self._trained_before(name, network)
         if lender and network not in stage.takes:
           yield (
@@ -256,8 +271,13 @@ class Config:
     yield from (f'denoiser.{problem}' for problem in self.denoiser.misfits(size, frames))
 
 
+def donors_of_all(init_from: Sequence[str]) -> list[str]:
+  """Those that are to give each network to the first stage that has it."""
+  return [entry for entry in init_from if '=' not in entry]
+
+
 def donor_of(stage: str, init_from: Sequence[str]) -> tuple[str, str] | None:
-  """The workdir and the stage in it that `init_from` lets a stage begin with."""
+  """The workdir or weights, and the stage in them, that `init_from` lets this stage begin with."""
   for entry in init_from:
     begun, _, source = entry.partition('=')
     if begun == stage:

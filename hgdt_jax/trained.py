@@ -1,15 +1,14 @@
 """A trained model: configuration and weights of a workdir, and the ways to sample from it."""
 
-import pathlib
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hgdt_jax import handed_on, rng, settings, sharding
+from hgdt_jax import donors, rng, settings, sharding
 from hgdt_jax import methods as ways
-from hgdt_jax import workdir as workdirs
 from hgdt_jax.drawing import NOISY_CONTRAST, STEPS_COMPILED, Drawing, Guidance, Known, Walk
 from hgdt_jax.lending import Lending
 from hgdt_jax.sampling import hybrid
@@ -29,9 +28,17 @@ class Trained:
     drawing: the programs.
   """
 
-  def __init__(self, cfg: settings.Config, weights: Mapping[str, dict], mesh: jax.sharding.Mesh):
+  def __init__(
+    self,
+    cfg: settings.Config,
+    weights: Mapping[str, dict],
+    mesh: jax.sharding.Mesh,
+    lent: Mapping[str, Collection[str]] | None = None,
+  ):
+    """`lent`: what the stages could hand on, where `weights` is only what somebody draws with."""
     self.cfg, self.weights, self.mesh = cfg, dict(weights), mesh
-    self.lending, self.drawing = Lending(cfg, self.weights), Drawing(cfg, mesh)
+    self.lending = Lending(cfg, self.weights if lent is None else lent)
+    self.drawing = Drawing(cfg, mesh)
 
   @property
   def methods(self) -> tuple[str, ...]:
@@ -43,37 +50,36 @@ class Trained:
     return self.lending.needs_image(self.lending.way(method))
 
   @classmethod
-  def load(cls, workdir: pathlib.Path, method: str = '') -> 'Trained':
-    """From a workdir, at any moment of its run: what the stages that are done hand on.
+  def load(cls, source: str | os.PathLike | donors.Donor, method: str = '') -> 'Trained':
+    """From a workdir, at any moment of its run: what the stages that are done hand on; or weights.
 
     A stage is done once its last step is saved. Of one that a method would draw with and that is
     not, a line says so. Nothing is changed on disk.
 
     Args:
+      source: as `donors.find` takes it, or what it found.
       method: restore only what it draws with; '' for what any method does, those of the grid too.
 
     Raises:
-      FileNotFoundError: no config.json.
-      ValueError: a stage that the method needs is not done.
+      FileNotFoundError: nothing is there.
+      ValueError: a stage that the method needs is not done, or the weights lack it.
       OSError: a checkpoint is damaged, or could not be restored.
     """
-    cfg = workdirs.read_config(workdir)
+    donor = donors.find(source) if isinstance(source, str | os.PathLike) else source
+    cfg = donor.cfg
     mesh = sharding.fitting_mesh(cfg.mesh.data, cfg.mesh.fsdp)
-    workdirs.refuse_stale(cfg, workdir)
-    done = {stage: {} for stage in cfg.stages if workdirs.is_done(cfg, workdir, stage)}
-    found = cls(cfg, done, mesh)
+    found = cls(cfg, {stage: {} for stage in donor.lent}, mesh, donor.lent)
     lending = found.lending
-    # In format 1 the bridge knew no noise level: what draws with it, which is of the grid, is lost.
-    every = ways.METHODS | (ways.GRID if workdirs.format_of(workdir) >= 3 else {})
+    every = ways.METHODS | ways.GRID
     methods = (method,) if method else (m for m in every if not lending.lacks(lending.way(m)))
     wanted = {(s, name) for m in methods for name, s in lending.sources(lending.way(m)).items()}
     if method:
-      lending.say_what_is_not_done(method, workdir)
+      donor.say_what_is_not_done(lending, method)
     if not wanted:
-      raise ValueError(f'no stage of {workdir} is done, so there is nothing to draw with')
-    for stage in done:
+      raise ValueError(f'no stage of {donor.where} is done, so there is nothing to draw with')
+    for stage in found.weights:
       names = [name for of, name in wanted if of == stage]
-      found.weights[stage] = handed_on.weights(workdir, cfg, stage, mesh, names) if names else {}
+      found.weights[stage] = donor.networks(stage, names, mesh) if names else {}
     return found
 
   def recipe(self, method: str, sampler: str = '', threshold: str = '') -> hybrid.Recipe:

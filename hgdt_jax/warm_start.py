@@ -1,78 +1,107 @@
-"""Stages that begin where a stage of another run ended: `config.init_from`."""
+"""Stages that begin with networks trained elsewhere: `config.init_from`."""
 
-import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 
-from hgdt_jax import handed_on, settings
+from hgdt_jax import donors, handed_on, processes, settings
+from hgdt_jax import methods as ways
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.state import Net
 
 
-class Donor(NamedTuple):
-  """A finished stage of another run."""
+class Gift(NamedTuple):
+  """Networks that one stage elsewhere handed on, for a stage here."""
 
-  workdir: pathlib.Path
+  donor: donors.Donor
   stage: str
-  cfg: settings.Config
+  names: tuple[str, ...]
 
-  def learnt(self, nets: dict[str, Net]) -> dict[str, Net]:
+  def networks(self, mesh: jax.sharding.Mesh) -> dict[str, Net]:
     """The denoiser without its late parameters, if no stage has trained them there yet.
 
     They are as they began, and of the size of that run's latents: without them one denoiser serves
     the drafts of all families.
     """
-    before = self.cfg.stages[: self.cfg.stages.index(self.stage) + 1]
-    if 'denoiser' not in nets or 'aligner' in before or self.cfg.init_from:
+    return self._learnt(self.donor.networks(self.stage, self.names, mesh))
+
+  def shapes(self, mesh: jax.sharding.Mesh) -> dict[str, Net]:
+    """Of `networks`; nothing is read."""
+    nets = handed_on.of_state(handed_on.abstract_state(self.donor.cfg, self.stage, mesh))
+    return self._learnt({name: nets[name] for name in self.names})
+
+  def _learnt(self, nets):
+    cfg = self.donor.cfg
+    before = cfg.stages[: cfg.stages.index(self.stage) + 1]
+    if 'denoiser' not in nets or 'aligner' in before or cfg.init_from:
       return nets
-    return nets | {'denoiser': handed_on.without_late(self.cfg, nets['denoiser'])}
+    return nets | {'denoiser': handed_on.without_late(cfg, nets['denoiser'])}
 
 
 def networks(cfg: settings.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[str, Net]:
   """Those that a stage is given, by name; none where nothing is to be."""
-  donor = _donor(cfg, stage)
-  if not donor:
-    return {}
-  names = _shared(cfg, stage, donor, mesh)
-  return donor.learnt(handed_on.weights(donor.workdir, donor.cfg, donor.stage, mesh, names))
+  found = {}
+  for gift in _gifts(cfg, stage, mesh):
+    found |= gift.networks(mesh)
+  return found
 
 
-def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) -> None:
+def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir) -> None:
   """That those of stages not begun in `workdir` are there and fit; nothing is read but shapes.
 
   Raises:
-    FileNotFoundError: there is no such workdir.
+    FileNotFoundError: there is no such workdir or file.
     ValueError: the stage of it is not done, or its networks have other parameters; names them.
   """
   for stage in cfg.stages:
-    donor = None if workdirs.last_step(workdir, stage) else _donor(cfg, stage)
-    if not donor:
+    if workdirs.last_step(workdir, stage):
       continue
-    where = f'config.init_from: {donor.workdir}, stage {donor.stage}'
-    if donor.stage not in donor.cfg.stages:
-      raise ValueError(f'{where}: has the stages {", ".join(donor.cfg.stages)}')
-    if not workdirs.is_done(donor.cfg, donor.workdir, donor.stage):
-      raise ValueError(f'{where}: is not done')
     own = handed_on.of_state(handed_on.abstract_state(cfg, stage, mesh))
-    others = handed_on.of_state(handed_on.abstract_state(donor.cfg, donor.stage, mesh))
-    names = _shared(cfg, stage, donor, mesh)
-    if not names:
-      raise ValueError(f'{where}: has {", ".join(others)}, and stage {stage} {", ".join(own)}')
-    given = donor.learnt(others)
-    for name in names:
-      if misfit := handed_on.misfit(handed_on.completed(cfg, given[name], own[name]), own[name]):
-        raise ValueError(f'{where}: its {name} does not fit: {misfit}')
+    given = set()
+    for gift in _gifts(cfg, stage, mesh):
+      where, nets = f'config.init_from: {gift.donor.where}, stage {gift.stage}', gift.shapes(mesh)
+      if not nets:
+        others = ', '.join(gift.donor.lent[gift.stage])
+        raise ValueError(f'{where}: has {others}, and stage {stage} {", ".join(own)}')
+      for name, net in nets.items():
+        if misfit := handed_on.misfit(handed_on.completed(cfg, net, own[name]), own[name]):
+          raise ValueError(f'{where}: its {name} does not fit: {misfit}')
+        if processes.is_first() and handed_on.has_other_labels(net, own[name]):
+          print(f'{where}: its {name} is of other classes; here those begin anew', flush=True)
+      given |= nets.keys()
+    if lacking := [name for name in cfg.lacks(stage) if name in own and name not in given]:
+      raise ValueError(
+        f'config.init_from={cfg.init_from}: stage {stage} takes the {lacking[0]} over, and nothing '
+        'there has it'
+      )
 
 
-def _donor(cfg, stage):
-  if not (found := settings.donor_of(stage, cfg.init_from)):
-    return None
-  workdir = pathlib.Path(found[0])
-  return Donor(workdir, found[1], workdirs.read_config(workdir))
-
-
-def _shared(cfg, stage, donor, mesh):
-  """The names of the networks that both stages have."""
+def _gifts(cfg, stage, mesh) -> Iterator[Gift]:
+  """What another run gives the stage; without names where it has nothing that this one wants."""
   own = handed_on.abstract_state(cfg, stage, mesh).nets
-  return [n for n in handed_on.abstract_state(donor.cfg, donor.stage, mesh).nets if n in own]
+  if found := settings.donor_of(stage, cfg.init_from):
+    source, other = found
+    donor = donors.find(source)
+    if other not in donor.lent:
+      where = f'config.init_from: {donor.where}, stage {other}'
+      there = ', '.join(donor.cfg.stages)
+      raise ValueError(f'{where}: is not done' if other in there else f'{where}: has {there}')
+    yield Gift(donor, other, tuple(name for name in own if name in donor.lent[other]))
+    return
+  wanted = [name for name in own if name not in cfg.starts_from(stage)]
+  for source in settings.donors_of_all(cfg.init_from):
+    donor, of_stage = donors.find(source), {}
+    for name in wanted:
+      if lender := _last(donor, name):
+        of_stage.setdefault(lender, []).append(name)
+    yield from (Gift(donor, lender, tuple(names)) for lender, names in of_stage.items())
+
+
+def _last(donor, network):
+  """The stage that a network is of at the end of what the hybrid draws with; None: there is none.
+
+  Of stages that only took it over, whatever trained it has it too, or is not in the file.
+  """
+  stages = [s for s in ways.METHODS['hybrid'].draws_from if s in donor.cfg.stages]
+  return next((s for s in reversed(stages) if network in donor.lent.get(s, ())), None)

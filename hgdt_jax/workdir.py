@@ -1,10 +1,12 @@
 """The workdir of a run: its config.json, what may change in it, and which stages are done."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -146,9 +148,30 @@ def with_tau(cfg: settings.Config, tau) -> settings.Config:
 
 
 def versions() -> dict[str, str]:
+  """Of the packages that decide what is trained; of a checkout, its commit too."""
   packages = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'grain', 'numpy')
   others = {name: importlib.metadata.version(name) for name in packages}
-  return {'hgdt_jax': __version__} | others  # of a checkout too, which pip knows not of
+  # Its own version not from pip, which knows not of a checkout.
+  return {'hgdt_jax': __version__} | _commit() | others
+
+
+@functools.cache
+def _commit():
+  """Nothing where there is none to be known; `-dirty` where what runs is not quite it."""
+  root = pathlib.Path(__file__).resolve().parents[1]
+  if not (root / '.git').exists():  # else a repository that has it in a folder would answer
+    return {}
+  command = ('git', '-C', root, 'describe', '--always', '--exclude=*', '--abbrev=40', '--dirty')
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+  except (OSError, subprocess.SubprocessError):
+    return {}
+  return {'commit': done.stdout.strip()}
+
+
+def versions_of(workdir: pathlib.Path) -> dict[str, str]:
+  """Those that a workdir was last trained with. Raises as `read_config`."""
+  return _read(workdir).get('versions', {})
 
 
 def format_of(workdir: pathlib.Path) -> int:

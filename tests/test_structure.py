@@ -97,15 +97,27 @@ MAY_IMPORT = {
     'hgdt_jax.rng '
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
   ),
+  'hgdt_jax.weights': (
+    'flax jax configs hgdt_jax.__version__ hgdt_jax.atomic hgdt_jax.handed_on hgdt_jax.settings '
+    'hgdt_jax.state'
+  ),
+  'hgdt_jax.donors': (
+    'jax hgdt_jax.handed_on hgdt_jax.stages hgdt_jax.state hgdt_jax.weights hgdt_jax.workdir'
+  ),
+  'hgdt_jax.publish': (
+    'hgdt_jax.donors hgdt_jax.handed_on hgdt_jax.lending hgdt_jax.settings hgdt_jax.sharding '
+    'hgdt_jax.weights hgdt_jax.workdir'
+  ),
   'hgdt_jax.trained': (
-    'jax hgdt_jax.settings hgdt_jax.drawing hgdt_jax.handed_on hgdt_jax.lending hgdt_jax.methods '
-    'hgdt_jax.rng hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages hgdt_jax.workdir'
+    'jax hgdt_jax.donors hgdt_jax.settings hgdt_jax.drawing hgdt_jax.lending hgdt_jax.methods '
+    'hgdt_jax.rng hgdt_jax.sampling hgdt_jax.sharding'
   ),
   'hgdt_jax.programs': (
     'jax hgdt_jax.settings hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state'
   ),
   'hgdt_jax.warm_start': (
-    'jax hgdt_jax.handed_on hgdt_jax.settings hgdt_jax.state hgdt_jax.workdir'
+    'jax hgdt_jax.donors hgdt_jax.handed_on hgdt_jax.methods hgdt_jax.processes hgdt_jax.settings '
+    'hgdt_jax.state hgdt_jax.workdir'
   ),
   'hgdt_jax.laws': 'hgdt_jax.drawing hgdt_jax.metrics hgdt_jax.trained',
   'hgdt_jax.results': (
@@ -113,13 +125,14 @@ MAY_IMPORT = {
     'hgdt_jax.metrics hgdt_jax.processes hgdt_jax.sampling hgdt_jax.stages hgdt_jax.trained'
   ),
   'hgdt_jax.sampled': (
-    'input_pipeline hgdt_jax.settings hgdt_jax.diffusion hgdt_jax.drawing hgdt_jax.machine '
-    'hgdt_jax.request hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir hgdt_jax.writer'
+    'input_pipeline hgdt_jax.donors hgdt_jax.settings hgdt_jax.diffusion hgdt_jax.drawing '
+    'hgdt_jax.machine hgdt_jax.request hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir '
+    'hgdt_jax.writer'
   ),
   'hgdt_jax.run': 'jax ml_collections hgdt_jax input_pipeline',  # the composition root
   'hgdt_jax.api': (
-    'ml_collections configs hgdt_jax.metrics hgdt_jax.request hgdt_jax.results hgdt_jax.run '
-    'hgdt_jax.sampled hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir'
+    'ml_collections configs hgdt_jax.donors hgdt_jax.metrics hgdt_jax.request hgdt_jax.results '
+    'hgdt_jax.run hgdt_jax.sampled hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir'
   ),
   # Verbs.
   'hgdt_jax.listing': (
@@ -130,12 +143,13 @@ MAY_IMPORT = {
     'configs hgdt_jax.cli hgdt_jax.settings hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
   ),
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
+  'hgdt_jax.export': 'hgdt_jax.cli hgdt_jax.publish hgdt_jax.weights',
   'hgdt_jax.evaluate': (
     'input_pipeline hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.clip_sides hgdt_jax.interrupts '
     'hgdt_jax.machine hgdt_jax.metrics hgdt_jax.scoring'
   ),
 }
-VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate')
+VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate', 'hgdt_jax.export')
 PACKAGES = ('hgdt_jax',)  # their rule is not that of the modules in them
 
 
@@ -219,7 +233,7 @@ def test_nothing_imports_a_verb_or_the_composition_root():
 
 
 def test_only_verbs_define_flags():
-  verbs = {'main.py', 'sample.py', 'evaluate.py', 'cli.py'}
+  verbs = {'main.py', 'sample.py', 'evaluate.py', 'export.py', 'cli.py'}
   for path in CODE:
     if path.name not in verbs:
       assert 'flags.DEFINE' not in path.read_text(), path
@@ -227,7 +241,7 @@ def test_only_verbs_define_flags():
 
 @pytest.mark.parametrize('path', CODE, ids=_name)
 def test_every_module_imports(path):
-  if path.name in ('__main__.py', 'main.py', 'sample.py', 'evaluate.py'):
+  if _name(path) in VERBS:
     pytest.skip('defines flags; run as a process in test_command_line.py')
   importlib.import_module(_name(path))
 

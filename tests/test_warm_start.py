@@ -82,9 +82,10 @@ def test_one_denoiser_serves_the_drafts_of_all_families(other, finished, tmp_pat
 @pytest.mark.parametrize(
   ('entry', 'change', 'says'),
   [
-    ('joint', {}, "config.init_from='joint': want STAGE=WORKDIR or STAGE=WORKDIR:STAGE"),
+    ('joint', {}, "config.init_from='joint': want SOURCE, STAGE=SOURCE or STAGE=SOURCE:STAGE"),
     ('gan={}', {}, 'a stage of stages'),
-    ('joint=nowhere', {}, 'nowhere/config.json is missing'),
+    ('joint=nowhere', {}, 'nowhere: no such workdir of a run, nor file of weights'),
+    ('nowhere', {}, 'nowhere: no such workdir of a run, nor file of weights'),
     ('joint={}:refine', {}, "no stage 'refine'; there are gan, diffusion, aligner, joint, fewstep"),
     (
       'joint={}',
