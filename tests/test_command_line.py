@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import numpy as np
 import pytest
 
+import hgdt_jax
+from hgdt_jax.__main__ import VERBS
 from hgdt_jax.sampling import folders
 from input_pipeline import video_files
 
@@ -53,6 +56,12 @@ def _run(verb, *arguments, cwd=ROOT):
   )
 
 
+def _hgdt_jax(*arguments):
+  return subprocess.run(
+    [sys.executable, '-m', 'hgdt_jax', *arguments], cwd=ROOT, capture_output=True, text=True
+  )
+
+
 @pytest.mark.smoke
 def test_train_then_sample_then_evaluate(tmp_path):
   """With no --config it is the small preset, from any directory."""
@@ -78,6 +87,19 @@ def test_train_then_sample_then_evaluate(tmp_path):
   )
   assert scored.returncode == 0, scored.stderr
   assert (tmp_path / 'scores.json').exists()
+  file = tmp_path / 'run.safetensors'
+  taken = _run('export', f'--workdir={tmp_path}/run', f'--out={file}', '--licence=CC0-1.0')
+  assert taken.returncode == 0, taken.stderr
+  assert taken.stdout.startswith('gan (generator), diffusion (denoiser)') and file.exists()
+  options = ('--num=1', '--steps=2', '--format=png', '--seed=3')
+  for source, out in (
+    (f'--workdir={tmp_path}/run', 'from_run'),
+    (f'--weights={file}', 'from_file'),
+  ):
+    drawn = _run('sample', source, f'--out={tmp_path / out}', *options)
+    assert drawn.returncode == 0, drawn.stderr
+  read = lambda out: video_files.read(tmp_path / out / 'clip_0000', range(4))
+  np.testing.assert_array_equal(read('from_run'), read('from_file'))
 
 
 def _stopped(number, until, *arguments):
@@ -195,8 +217,22 @@ def test_sampling_errors(tmp_path):
   _one_line(_run('sample', '--workdir=w', '--out=o', falling), 2, falling[2:19], 'lower one first')
 
 
-@pytest.mark.parametrize('verb', ['main', 'sample', 'evaluate'])
+@pytest.mark.parametrize('verb', VERBS)
 def test_help_names_the_flags(verb):
-  done = _run(verb, '--help')
+  """By `hgdt-jax VERB`, which every verb can be called by."""
+  done = _hgdt_jax(verb, '--help')
   assert done.returncode == 0
   assert '--' in done.stdout and 'Traceback' not in done.stderr
+
+
+def test_verbs_are_listed(monkeypatch):
+  project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+  assert project['scripts'] == {'hgdt-jax': 'hgdt_jax.__main__:main'}
+  found = {name for name in VERBS if f'  {name} ' in _hgdt_jax('--help').stdout}
+  assert found == VERBS.keys()
+  assert _hgdt_jax('--version').stdout == f'hgdt-jax {hgdt_jax.__version__}\n'
+  _one_line(_hgdt_jax(), 2, 'which verb?')
+  _one_line(_hgdt_jax('smaple'), 2, "no verb 'smaple'")
+  _one_line(_hgdt_jax('export', '--workdir=w', '--out=o.npz'), 2, 'export: ', '.safetensors')
+  _one_line(_hgdt_jax('sample', '--workdir=w', '--weights=w', '--out=o'), 2, 'workdir', 'weights')
+  _one_line(_hgdt_jax('sample', '--weights=nothing', '--out=o'), 1, 'sample: nothing: no such')

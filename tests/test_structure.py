@@ -142,6 +142,7 @@ MAY_IMPORT = {
   'hgdt_jax.main': (
     'configs hgdt_jax.cli hgdt_jax.settings hgdt_jax.listing hgdt_jax.processes hgdt_jax.run'
   ),
+  'hgdt_jax.__main__': 'hgdt_jax.__version__',
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
   'hgdt_jax.export': 'hgdt_jax.cli hgdt_jax.publish hgdt_jax.weights',
   'hgdt_jax.evaluate': (
