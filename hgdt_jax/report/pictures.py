@@ -1,14 +1,17 @@
 """Pictures made of a workdir: film strips cut so that the same seeds meet, PNGs for a README."""
 
 import io
+import itertools
 import json
 import os
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hgdt_jax.report import contents, facts, meanings, plots, scores
+from hgdt_jax.sampling import clips as files
 
 _LAYOUT = 'hgdt_strip'  # PNG text written by hgdt_jax.sampling.clips.write_film_strip
 
@@ -48,6 +51,50 @@ def side_by_side(rows: Sequence[tuple[str, str, list[Image.Image]]], clips: int 
   buffer = io.BytesIO()
   picture.save(buffer, format='PNG', optimize=True)
   return buffer.getvalue()
+
+
+def write_moving(
+  workdir: str | os.PathLike,
+  path: str | os.PathLike,
+  methods: Sequence[str] = ('real', 'gan', 'diffusion', 'hybrid'),
+  clips: int = 3,
+  fps: float = 8,
+) -> None:
+  """Writes one GIF for a README: a column per method, in which the first clips play.
+
+  Raises:
+    FileNotFoundError: one of the methods has no strip.png.
+  """
+  found = strips(dict(contents.read(workdir).samples))
+  if missing := [name for name in methods if name not in found]:
+    raise FileNotFoundError(f'{workdir}/samples/{missing[0]}: no strip.png; sample first')
+  columns = [(meanings.row(name).label, plots.colour(name), found[name]) for name in methods]
+  files.write_gif(beside_each_other(columns, clips), path, fps)
+
+
+def beside_each_other(
+  columns: Sequence[tuple[str, str, list[Image.Image]]], clips: int = 3
+) -> np.ndarray:
+  """`[T, H, W, 3]`: above each column a label in its colour, below it the first of its strips.
+
+  Strips are as `cut` gives them; their frames follow each other in time.
+  """
+  shown = min(clips, *(len(each) for *_, each in columns))
+  played = [[_frames(strip) for strip in each[:shown]] for *_, each in columns]
+  width, height = played[0][0][0].size
+  gap, top = 6, 24
+  font = ImageFont.load_default(15)
+  size = (len(columns) * (width + gap) - gap, top + shown * (height + gap) - gap)
+  pictures = []
+  for time in range(min(len(clip) for column in played for clip in column)):
+    picture = Image.new('RGB', size, 'white')
+    draw = ImageDraw.Draw(picture)
+    for x, (name, colour, _), column in zip(range(0, size[0], width + gap), columns, played):
+      draw.text((x + width // 2, top - 8), name, colour, font, anchor='ms')
+      for y, clip in zip(range(top, size[1], height + gap), column):
+        picture.paste(clip[time], (x, y), mask=clip[time])
+    pictures.append(np.asarray(picture))
+  return np.stack(pictures)
 
 
 def training_curves(workdir: str | os.PathLike, names: Sequence[str] = ()) -> bytes:
@@ -115,3 +162,15 @@ def strips(samples: dict[str, pathlib.Path]) -> dict[str, list[Image.Image]]:
   methods = meanings.ordered_rows(samples)
   paths = {method.name: samples[method.name] / 'strip.png' for method in methods}
   return {name: cut(path) for name, path in paths.items() if path.exists()}
+
+
+def _frames(strip):
+  """What lies between the gutters of a strip, each enlarged to twice its size."""
+  opaque = strip.crop((0, 0, strip.width, 1)).getchannel('A').tobytes()
+  found = []
+  for is_frame, places in itertools.groupby(range(strip.width), lambda x: opaque[x] > 0):
+    if is_frame:
+      first, *_, last = places
+      frame = strip.crop((first, 0, last + 1, strip.height))
+      found.append(frame.resize((2 * frame.width, 2 * frame.height), Image.Resampling.NEAREST))
+  return found

@@ -1,6 +1,7 @@
 """Curves, pictures, and what is marked best."""
 
 import io
+import itertools
 import xml.etree.ElementTree
 
 import numpy as np
@@ -158,6 +159,32 @@ def test_comparison_has_a_row_per_method_and_clips_side_by_side(workdir):
   (y1, x1), (y2, x2) = rows[0][0], rows[1][0]
   assert y1 == y2 and y1 > image.shape[0] * 0.7  # the hybrid is the last row
   assert x2 - x1 == strip.shape[1] + 12
+
+
+def test_clips_play_below_the_label_of_their_method(workdir):
+  strips = pictures.strips(contents.read(workdir).samples)
+  columns = [(name, '#000000', strips[name]) for name in ('gan', 'hybrid')]
+  played = pictures.beside_each_other(columns, clips=2)
+  strip = np.asarray(Image.open(workdir / 'samples/hybrid/strip.png'))
+  times = (strip.shape[1] + 2) // 66
+  assert played.shape == (times, 24 + 2 * 128 + 6, 2 * 128 + 6, 3)
+  for time, clip in itertools.product(range(times), (0, 1)):  # of the hybrid, the second column
+    seen = played[time, 24 + clip * 134 :, 134:][:128:2, ::2]
+    np.testing.assert_array_equal(seen, strip[clip * 66 :, time * 66 :][:64, :64])
+  assert played[0, :24, :128].min() < 100 and played[0, :24, 134:].min() < 100  # the labels
+
+
+def test_the_moving_picture_is_a_gif_of_all_frames(workdir, tmp_path):
+  pictures.write_moving(workdir, tmp_path / 'moving.gif', methods=('gan', 'hybrid'), clips=2)
+  strip = Image.open(workdir / 'samples/hybrid/strip.png')
+  with Image.open(tmp_path / 'moving.gif') as moving:
+    assert moving.format == 'GIF' and moving.n_frames == (strip.width + 2) // 66
+    assert moving.size == (2 * 128 + 6, 24 + 2 * 128 + 6)
+
+
+def test_a_moving_picture_of_a_method_without_samples_is_refused(workdir, tmp_path):
+  with pytest.raises(FileNotFoundError, match='samples/nope: no strip'):
+    pictures.write_moving(workdir, tmp_path / 'moving.gif', methods=('hybrid', 'nope'))
 
 
 @pytest.mark.parametrize(
