@@ -166,7 +166,8 @@ def strips(cells: pathlib.Path, path: pathlib.Path, rows) -> None:
 _HEAD = """# The claim, put to the test
 
 Written at commit {commit} by `{command}`; the notes on each run are typed by hand, nothing else is.
-`benchmarks/claim_plan.py` says what each run trains, [paper.md](paper.md) how it reads the paper.
+`benchmarks/claim_plan.py` says what each run trains, [concepts.md](concepts.md)
+how it reads the paper.
 Values are means over the seeds; in brackets, where they are given, the seeds' 95% intervals (a
 bootstrap over clips; paired by code where two rows are compared). FVD and KVD are in I3D's
 features. The columns shape, scale and colour are drifts from frame to frame as a probe reads them,
