@@ -17,7 +17,6 @@ import sys
 
 import flax
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
@@ -226,26 +225,13 @@ def flows(model):
 
 def flows_of(model, items, t):
   """What the aligners say of clips diffused to t: `{aligner: (flow, gate)}`, in order of time."""
-  from hgdt_jax import pixels
-  from hgdt_jax.denoisers.types import Condition
-  from hgdt_jax.stages import denoising, networks
+  from hgdt_jax import flows
 
-  cfg, count = model.cfg, len(items)
-  clip = jnp.asarray(pixels.to_clip(np.stack([item['video'] for item in items])))
-  label = jnp.array([item['label'] for item in items])
-  noise = denoising.frame_noise(cfg)(jax.random.key(0), clip.shape)
-  level = jnp.full(count, t)
-  told = Condition.plain(label, clip.shape[1], cfg.draft.latent_size)
-  variables = model.weights['aligner']['denoiser'].variables()
-  clip = denoising.schedule(cfg).diffuse(clip, noise, level)
-  told = told.replace(align=jnp.ones(count))
-  found = networks.make(cfg).denoiser.apply(variables, clip, level, told, jnp.zeros(count))
-  levels = reversed(range(len(cfg.denoiser.multipliers)))
+  video = np.stack([item['video'] for item in items])
+  label = np.array([item['label'] for item in items])
+  levels = reversed(range(len(model.cfg.denoiser.multipliers)))
   names = ['aligner_middle', *(f'aligner{level}' for level in levels)]
-  return {
-    name: (np.asarray(flow.field), np.asarray(flow.visible)[..., 0])
-    for name, flow in zip(names, (flow for flow in found.flows if not flow.backward))
-  }
+  return dict(zip(names, flows.of_clips(model, video, label, t, 'draft_frames_aligned')))
 
 
 def picture(models, path) -> None:

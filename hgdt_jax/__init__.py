@@ -1,14 +1,14 @@
 """Hybrid GAN + diffusion video generation in JAX/Flax.
 
-`config`, `train`, `load`, `evaluate` and `show` are the verbs from Python; `hgdt_jax.api` says what
-they do. What else there is may change.
+What `__all__` names are the verbs from Python; `hgdt_jax.api` says what they do. What else there is
+may change.
 """
 
 import importlib.machinery
 import pathlib
 import sys
 
-__all__ = ['config', 'evaluate', 'load', 'show', 'train']
+__all__ = ['config', 'evaluate', 'load', 'show', 'show_flow', 'show_over', 'train']
 __version__ = '0.4.0'
 
 _BESIDE = ('configs', 'input_pipeline')  # packages that are installed with this one

@@ -1,9 +1,12 @@
 """The verbs from Python: what `import hgdt_jax` gives, in one place.
 
+```python
 import hgdt_jax as h
 
+h.show(h.load('synthetic').sample('hybrid', num=8, steps=4, seed=0))  # weights that are shipped
 model = h.train(h.config('small', **{'gan.steps': 200}), 'runs/mine')
-h.show(model.sample(method='hybrid', num=8, steps=4, seed=0))
+print(model.table())
+```
 """
 
 import html
@@ -11,20 +14,35 @@ import importlib
 import os
 import pathlib
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from hgdt_jax import donors, results, run, sampled, trained
+import input_pipeline
+from hgdt_jax import (
+  clip_sources,
+  donors,
+  flows,
+  laws,
+  notebook,
+  results,
+  run,
+  sampled,
+  trained,
+)
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.metrics import score
+from hgdt_jax.notebook import show, show_flow, show_over
 from hgdt_jax.request import Request
-from hgdt_jax.sampling import clips as files
+
+__all__ = ['config', 'evaluate', 'load', 'show', 'show_flow', 'show_over', 'train']
 
 RECIPES = 'configs'  # the package that recipes are modules of
 _DEFAULT = 'hybrid'
+_COMPARED = ('frechet_random_conv3d', 'motion_ratio')
 
 
 class Model:
@@ -59,6 +77,90 @@ class Model:
     """
     return sampled.draw(self._trained, Request(method=method, num=num, **asked))
 
+  def clips(self, num: int = 8) -> np.ndarray:
+    """Real clips that were held out, uint8 `[num, T, H, W, C]`.
+
+    Raises:
+      ValueError: they are files, and weights do not know where.
+    """
+    return self._held_out(num)['video']
+
+  def at_tau(self, tau: float, num: int = 4, seed: int = 0, label: int = -1):
+    """What becomes of drafts at a noise level, `{name: clips}`, clips as of `sample`.
+
+    'draft': of the generator as the last stage left it; 'diffused' to tau, at a contrast that no
+    noise exceeds; 'refined': what the hybrid makes of that.
+    """
+    rows, model = np.full(num, label), self._trained
+    steps = model.cfg.hybrid.steps
+    return {
+      'draft': model.draw('draft', rows, seed, steps=0, tau=0.0),
+      'diffused': model.draft_at('hybrid', rows, seed, tau),
+      'refined': model.draw('hybrid', rows, seed, steps=steps, tau=tau),
+    }
+
+  def over_tau(self, taus: Sequence[float], num: int = 2, seed: int = 0):
+    """`at_tau` of each, `{tau: {name: clips}}`: what `show_over` makes a slider of."""
+    return {tau: self.at_tau(tau, num, seed) for tau in taus}
+
+  def flow(self, clips: np.ndarray, t: float = 0.0) -> np.ndarray:
+    """Where the finest aligner looks for each pixel in the frame before.
+
+    Args:
+      clips: uint8 `[N, T, H, W, C]`.
+      t: the noise level that it sees them at.
+
+    Returns:
+      `[N, T-1, H, W, 2]` in pixels, (x, y).
+
+    Raises:
+      ValueError: there is no aligner.
+    """
+    field, _ = flows.of_clips(self._trained, clips, np.full(len(clips), -1), t)[-1]
+    factor = clips.shape[2] // field.shape[2]
+    return field.repeat(factor, axis=2).repeat(factor, axis=3) * factor
+
+  def two_samples(self, taus: Sequence[float], num: int = 64) -> str:
+    """Whether drafts pass for clips, both diffused to tau: a table of two-sample tests.
+
+    Rows 'gan' are of the generator before the stage joint, 'hybrid' after it. Raises as `clips`.
+    """
+    rows = laws.truncation(self._trained, self._held_out(num), taus, ('gan', 'hybrid'))
+    lines = [f'{"tau":6}{"drafts of":12}{"statistic":>11}{"p":>9}']
+    for row in rows:
+      lines.append(
+        f'{row["tau"]:<6g}{row["method"]:12}{row["statistic"]:11.4f}{row["p_value"]:9.3f}'
+      )
+    return '\n'.join(lines)
+
+  def compare(
+    self, methods: Sequence[str], num: int = 64, metrics: Sequence[str] = _COMPARED, seed: int = 0
+  ) -> str:
+    """Methods side by side, drawn from the same codes and noise: a table of scores.
+
+    Args:
+      methods: of `methods`, or of the grid in hgdt_jax/methods.py, each part of the hybrid on and
+        off.
+      num: clips of each, scored against as many real ones.
+
+    Raises: as `sample`, `clips` and `evaluate`.
+    """
+    real, rows = self.clips(num), []
+    for method in methods:
+      began = time.monotonic()
+      clips = self.sample(method, num, seed=seed)
+      seconds = (time.monotonic() - began) / num
+      steps = self._trained.cfg.hybrid.steps
+      rows.append(
+        {
+          'method': method,
+          'network_evaluations': self._trained.evaluations(method, steps),
+          'seconds_per_clip': seconds,
+          'metrics': evaluate(real, clips, metrics),
+        }
+      )
+    return results.table(rows)
+
   def table(self) -> str:
     """Scores of all methods side by side, as `train` measured them.
 
@@ -86,6 +188,14 @@ class Model:
     page = html.escape(self.report.read_text(encoding='utf-8'))
     frame = f'<iframe srcdoc="{page}" width="100%" height="{height}"></iframe>'
     display.display({'text/html': frame}, raw=True)
+
+  def _held_out(self, num):
+    cfg = self._trained.cfg
+    if self.workdir is None and cfg.data.source != 'synthetic':
+      raise ValueError('weights do not know where clips lie; load the workdir of a run')
+    with tempfile.TemporaryDirectory() as nowhere:  # for a list of files that cannot be read
+      source = clip_sources.of(cfg, 'test', self.workdir or pathlib.Path(nowhere))
+    return input_pipeline.fixed(source, num)
 
 
 def config(recipe: str = _DEFAULT, /, **changes: Any) -> ConfigDict:
@@ -117,12 +227,14 @@ def config(recipe: str = _DEFAULT, /, **changes: Any) -> ConfigDict:
 def train(config: ConfigDict | Mapping[str, Any], workdir: str | os.PathLike) -> Model:
   """Trains every stage, samples all ways, scores them and writes the report, as the verb `main`.
 
-  A run that was stopped goes on when the call is repeated.
+  A run that was stopped goes on when the call is repeated. In a notebook its curves and what it
+  draws on its way are shown meanwhile.
 
   Raises: as `run.main`.
   """
   workdir = pathlib.Path(workdir)
-  run.main(config, workdir)
+  with notebook.following(workdir):
+    run.main(config, workdir)
   return Model(donors.Run(workdir))
 
 
@@ -154,19 +266,3 @@ def evaluate(
   """
   found = score.score_clips(real, fake, metrics, weights)
   return {name: one.value for name, one in found.items()}
-
-
-def show(clips: np.ndarray, fps: float = 8.0) -> None:
-  """Plays clips uint8 `[N, T, H, W, C]` in a notebook, and lays their frames out below.
-
-  Raises:
-    ImportError: there is no IPython, so no notebook.
-  """
-  from IPython import display
-
-  with tempfile.TemporaryDirectory() as folder:
-    playing, strip = pathlib.Path(folder) / 'clips.gif', pathlib.Path(folder) / 'strip.png'
-    files.write_gif(files.grid(clips), playing, fps)
-    files.write_film_strip(clips, strip)
-    display.display(display.Image(playing.read_bytes(), format='gif'))
-    display.display(display.Image(strip.read_bytes(), format='png'))

@@ -11,12 +11,14 @@ from hgdt_jax import atomic, drawing, laws, processes
 from hgdt_jax import methods as ways
 from hgdt_jax.metrics import measures, protocol, score, temporal
 from hgdt_jax.metrics import table as metric_table
+from hgdt_jax.sampling import clips as files
 from hgdt_jax.sampling import folders
 from hgdt_jax.settings import AUTO
 from hgdt_jax.stages import STAGES
 from hgdt_jax.trained import Trained
 
 SHOWN = 16  # clips of each method that are written as files
+_ON_THE_WAY = 4  # clips of each strip of what a stage has come to
 _SETS = (
   'frechet_random_conv3d',
   'recall_random_conv3d',
@@ -75,8 +77,10 @@ def evaluate(
   return rows
 
 
-def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
+def on_the_way(trained: Trained, stage: str, held_out, strip: pathlib.Path) -> dict[str, float]:
   """What a stage has come to so far: a few scores of what it trains, by names for its rows.
+
+  The first clips that were drawn for them are laid out in `strip`, a PNG.
 
   Drawn with the codes and noise of the table in `results.json`, so that the last ones of a stage
   are that table's, where no later stage trains the same. By every process, as `evaluate`. None of
@@ -86,6 +90,8 @@ def on_the_way(trained: Trained, stage: str, held_out) -> dict[str, float]:
   if method not in trained.methods:
     return {}
   video, _ = _draw(trained, method, held_out, _table_steps(trained, method), cfg.hybrid.tau)
+  if processes.is_first():
+    files.write_film_strip(video[:_ON_THE_WAY], strip)
   found = _scores(held_out['video'], video, _CURVES)
   values = {name: one.value for name, one in found.items() if math.isfinite(one.value)}
   if 'generator' in STAGES[stage].trains and cfg.hybrid.tau != AUTO:

@@ -152,7 +152,8 @@ def train_stage(model, stage, program, source, held_out, workdir) -> None:
 
       def check(state):
         model.weights[stage] = handed_on.of_state(state)
-        return results.on_the_way(model, stage, held_out)
+        strip = workdirs.strip_on_the_way(workdir, stage, int(state.step))
+        return results.on_the_way(model, stage, held_out, strip)
 
       writers = writer.make_writers(workdir)
       try:

@@ -189,6 +189,11 @@ def is_done(cfg: settings.Config, workdir: pathlib.Path, stage: str) -> bool:
   return last_step(workdir, stage) >= getattr(cfg, stage).steps
 
 
+def strip_on_the_way(workdir: pathlib.Path, stage: str, step: int) -> pathlib.Path:
+  """Where some clips are laid out that a stage drew at a step; names sort by time."""
+  return workdir / 'progress' / f'{list(STAGES).index(stage)}_{stage}_{step:07d}.png'
+
+
 def use_compile_cache(workdir: pathlib.Path) -> None:
   """What was compiled for this workdir is not compiled again, if it can be written to."""
   if not jax.config.jax_compilation_cache_dir and os.access(workdir, os.W_OK):

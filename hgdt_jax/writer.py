@@ -140,9 +140,14 @@ def progress(
   options = dict(desc=of, total=total, initial=done, unit=unit, disable=silent, delay=delay)
   if sys.stderr.isatty():
     return tqdm.tqdm(**options, dynamic_ncols=True)
-  if type(sys.stderr).__module__.startswith('ipykernel.'):  # a notebook: a line can be written over
+  if in_notebook():  # where a line can be written over
     return tqdm.tqdm(**options, ncols=80, mininterval=1)
   return _Lines(**options, mininterval=30, miniters=1, ncols=0)
+
+
+def in_notebook() -> bool:
+  """Whether what is printed goes to the cell of one."""
+  return type(sys.stderr).__module__.startswith('ipykernel.')
 
 
 class _Lines(tqdm.tqdm):

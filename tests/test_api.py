@@ -1,5 +1,6 @@
 """The verbs from Python give what the verbs of the command line give."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 import hgdt_jax
+import input_pipeline
 from configs import hybrid, paper
-from hgdt_jax import api, results, sampled
+from hgdt_jax import api, publish, results, sampled, weights
 from hgdt_jax.metrics import score
 from hgdt_jax.request import Request
 from input_pipeline import video_files
@@ -72,13 +74,47 @@ def test_scores_are_those_of_the_metrics():
   assert found == {name: one.value for name, one in wanted.items()}
 
 
-def test_clips_are_shown_playing_and_laid_out(monkeypatch):
-  display = pytest.importorskip('IPython.display', reason='IPython is in the extra notebook')
-  shown = []
-  monkeypatch.setattr(display, 'display', shown.append)
-  hgdt_jax.show(np.zeros((3, 4, 8, 8, 3), np.uint8))
-  (gif, _), (png, _) = (one._repr_mimebundle_() for one in shown)
-  assert set(gif) == {'image/gif'} and set(png) == {'image/png'}
+def test_what_is_inside_a_hybrid(finished, one_device):
+  with one_device():
+    model = hgdt_jax.load(finished)
+    over = model.over_tau((0.0, 0.4), num=2, seed=3)
+    assert list(over) == [0.0, 0.4] and list(over[0.4]) == ['draft', 'diffused', 'refined']
+    drawn = model.sample('hybrid', 2, seed=3, tau=0.4)
+    np.testing.assert_array_equal(over[0.4]['refined'], drawn)
+    np.testing.assert_array_equal(over[0.0]['refined'], over[0.0]['draft'])
+    np.testing.assert_array_equal(over[0.0]['draft'], over[0.4]['draft'])
+    assert (over[0.4]['diffused'] != over[0.0]['diffused']).any()
+    clips = model.clips(2)
+    source = input_pipeline.make_source('synthetic', split='test', frames=4, size=16, count=32)
+    held_out = np.stack([source[i]['video'] for i in range(len(source))])
+    assert all((held_out == clip).all((1, 2, 3, 4)).any() for clip in clips)
+    flow = model.flow(clips)
+    assert flow.shape == (2, 3, 16, 16, 2) and np.abs(flow).max() <= 4 * 2.0  # map of 4x4, radius 2
+    head, *rows = model.two_samples((0.4, 0.2), num=8).split('\n')
+    assert head.split() == ['tau', 'drafts', 'of', 'statistic', 'p']
+    assert [row.split()[:2] for row in rows] == [
+      [tau, method] for tau in ('0.2', '0.4') for method in ('gan', 'hybrid')
+    ]
+    head, *rows = model.compare(('gan', 'draft_frames_aligned'), 8, ['motion_ratio']).split('\n')
+    found = {row.split()[0]: row.split()[-1] for row in rows}
+    wanted = api.evaluate(model.clips(8), model.sample('gan', 8), ['motion_ratio'])['motion_ratio']
+    assert found['gan'] == f'{wanted:.4g}' and list(found) == ['gan', 'draft_frames_aligned']
+
+
+def test_a_model_without_an_aligner_has_no_flow(finished, tmp_path, one_device):
+  path = tmp_path / 'two.safetensors'
+  weights.write(publish.of_run(finished, ['gan', 'diffusion']), path)
+  with one_device(), pytest.raises(ValueError, match='hybrid: no aligner was trained for it'):
+    hgdt_jax.load(path).flow(np.zeros((1, 4, 16, 16, 3), np.uint8))
+
+
+def test_weights_know_not_where_clips_lie(finished, tmp_path, one_device):
+  found = publish.of_run(finished, ['gan'])
+  data = dataclasses.replace(found.cfg.data, source='folder')
+  found = dataclasses.replace(found, cfg=dataclasses.replace(found.cfg, data=data))
+  weights.write(found, tmp_path / 'gan.safetensors')
+  with one_device(), pytest.raises(ValueError, match='weights do not know where clips lie'):
+    hgdt_jax.load(tmp_path / 'gan.safetensors').clips()
 
 
 def test_only_what_is_public_is_an_attribute():

@@ -374,7 +374,7 @@ def scored(given, mesh, workdir):
   source, held_out = clips_of(model.cfg, 6)
   _, reference = clips_of(model.cfg, 6, 'train')
   flows = [source.flow(int(i)) for i in held_out['id'][: model.cfg.evaluation.flow_clips]]
-  on_the_way = results.on_the_way(model, 'gan', held_out)
+  on_the_way = results.on_the_way(model, 'gan', held_out, workdir / 'gan.png')
   rows = results.evaluate(model, held_out, reference, flows, workdir, {}, STRIDED)
   return {'on_the_way': on_the_way, 'metrics': [row['metrics'] for row in rows]}
 

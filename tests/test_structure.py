@@ -119,6 +119,7 @@ MAY_IMPORT = {
     'jax hgdt_jax.donors hgdt_jax.handed_on hgdt_jax.methods hgdt_jax.processes hgdt_jax.settings '
     'hgdt_jax.state hgdt_jax.workdir'
   ),
+  'hgdt_jax.flows': ('jax hgdt_jax.denoisers hgdt_jax.pixels hgdt_jax.stages hgdt_jax.trained'),
   'hgdt_jax.laws': 'hgdt_jax.drawing hgdt_jax.metrics hgdt_jax.trained',
   'hgdt_jax.results': (
     'hgdt_jax.atomic hgdt_jax.settings hgdt_jax.drawing hgdt_jax.laws hgdt_jax.methods '
@@ -130,9 +131,11 @@ MAY_IMPORT = {
     'hgdt_jax.writer'
   ),
   'hgdt_jax.run': 'jax ml_collections hgdt_jax input_pipeline',  # the composition root
+  'hgdt_jax.notebook': 'hgdt_jax.report hgdt_jax.sampling hgdt_jax.writer',
   'hgdt_jax.api': (
-    'ml_collections configs hgdt_jax.donors hgdt_jax.metrics hgdt_jax.request hgdt_jax.results '
-    'hgdt_jax.run hgdt_jax.sampled hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir'
+    'ml_collections configs input_pipeline hgdt_jax.clip_sources hgdt_jax.donors hgdt_jax.flows '
+    'hgdt_jax.laws hgdt_jax.metrics hgdt_jax.notebook hgdt_jax.request hgdt_jax.results '
+    'hgdt_jax.run hgdt_jax.sampled hgdt_jax.trained hgdt_jax.workdir'
   ),
   # Verbs.
   'hgdt_jax.listing': (
