@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hgdt_jax.metrics import protocol
 from hgdt_jax.metrics.clip_sets import ClipSet, Pairs
 from hgdt_jax.metrics.measures import Measure
 from hgdt_jax.metrics.scored import Uncertainty
@@ -32,9 +33,16 @@ def counts(
     )
 
 
-def sizes(wanted: Mapping[str, Measure], real: ClipSet, fake: ClipSet, pairs: Pairs | None) -> None:
-  """ValueError where a measure cannot take clips of these frames and pixels."""
-  for name, measure in wanted.items():
+def sizes(
+  metrics: Mapping[str, Metric],
+  wanted: Mapping[str, Measure],
+  real: ClipSet,
+  fake: ClipSet,
+  pairs: Pairs | None,
+) -> None:
+  """ValueError where a metric cannot be of clips of these frames and pixels."""
+  for name, metric in metrics.items():
+    measure = wanted[metric.measure]
     if measure.paired:
       pairs.check()
     for clips in pairs if measure.paired else (real, fake):
@@ -54,10 +62,12 @@ def resamplings(
       'an extrapolation to infinitely many clips is of Fréchet distances (fvd, fid, '
       f'frechet_random_conv3d); {", ".join(metrics)}: none, their mean does not depend on how many'
     )
+  if uncertainty.infinity:
+    _enough_to_extrapolate(metrics, wanted, sets[1])
   if uncertainty.curve and not any(metric.of_both for metric in metrics.values()):
     raise ValueError(f'a curve is of metrics that compare two sets; {", ".join(metrics)}: none')
   if uncertainty.bootstrap == 1:
-    raise ValueError('an interval needs 2 resamplings, and 200 to be exact')
+    raise ValueError('bootstrap=1: an interval needs 2 resamplings, and 200 to be exact')
   for name, metric in metrics.items():
     sides = pairs if wanted[metric.measure].paired else sets
     used = sides if metric.of_both else sides[1:]
@@ -68,12 +78,23 @@ def resamplings(
       raise ValueError(f'{name}: a curve needs more than {len(sides[1].groups)} generated clips')
 
 
+def _enough_to_extrapolate(metrics, wanted, fake):
+  """ValueError where no distance can be extrapolated: beside one that can, others are undefined."""
+  reasons = {}
+  for name, metric in metrics.items():
+    if metric.moments:
+      samples = len(fake.groups) * (fake.facts['frames'] if metric.per_image else 1)
+      dimensions = wanted[metric.measure].facts.get('dims', 0)  # a network of one's own may not say
+      reasons[name] = protocol.unextrapolable(samples, dimensions)
+  if all(reasons.values()):
+    name, reason = next(iter(reasons.items()))
+    raise ValueError(f'{name}: {reason}; generate more, or leave the extrapolation out')
+
+
 def _fits(name, measure, facts):
   frames, *side = measure.smallest
   if facts['frames'] < frames:
-    raise ValueError(
-      f'{name}: temporal metrics need at least {frames} frames, got {facts["frames"]}'
-    )
+    raise ValueError(f'{name}: needs clips of at least {frames} frames, got {facts["frames"]}')
   for resolution in facts['resolution'].split(', '):
     width, height = map(int, resolution.split('x'))
     if height < side[0] or width < side[1]:

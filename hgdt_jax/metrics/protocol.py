@@ -12,7 +12,10 @@ from hgdt_jax.metrics.networks import published
 from hgdt_jax.metrics.table import Metric
 
 PUBLISHED_I3D = frozenset(published.CONTENT['i3d'])
-_TIMES = 4  # the dimensions: so many samples make the bias of a Fréchet distance linear in 1/N
+# Samples a dimension. From 4 on the bias of a Fréchet distance is linear in 1/N, and what is
+# extrapolated is within 7 % (by simulation, spectra flat to 1/i); between 2 and 4 it is too low, by
+# up to half; below 2 it lies anywhere from 0 to ten times what it is to estimate.
+_LINEAR, _LEAST = 4, 2
 
 
 def stamp(
@@ -59,6 +62,16 @@ def with_value(
   return facts | _warned(warnings)
 
 
+def unextrapolable(samples: int, dimensions: int) -> str:
+  """Why so many samples cannot be extrapolated from; '' where they can."""
+  if samples >= (least := _LEAST * dimensions):
+    return ''
+  return (
+    f'extrapolation to infinitely many: {samples} samples of {dimensions} dimensions, {least} '
+    'needed: from fewer it gives anything from 0 to ten times the distance'
+  )
+
+
 def extrapolated(
   facts: dict[str, Any], points: list[tuple[int, float]], dimensions: int, per_clip: int
 ) -> dict[str, Any]:
@@ -69,10 +82,10 @@ def extrapolated(
   dropped = ('interval', 'interval_of', 'no_interval', 'bootstrap', 'curve', 'protocol')
   kept = {key: value for key, value in facts.items() if key not in dropped}
   samples = points[-1][0] * per_clip
-  if samples < _TIMES * dimensions:
+  if _LEAST * dimensions <= samples < (linear := _LINEAR * dimensions):
     few = (
       f'extrapolated from {samples} samples of {dimensions} dimensions: the bias is linear in 1/N '
-      f'from {_TIMES * dimensions} on, and the value too low below'
+      f'from {linear} on, and the value too low below, by up to half'
     )
     kept |= _warned([few, kept.get('warning')])
   return kept | {

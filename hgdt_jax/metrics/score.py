@@ -153,7 +153,7 @@ def _checked(real, fake, names, load, pairs, uncertainty):
   wanted = {m.measure: measures.make(m.measure, load) for m in metrics.values()}
   for name, metric in metrics.items():
     checks.counts(name, metric, wanted[metric.measure], real, fake, pairs)
-  checks.sizes(wanted, real, fake, pairs)
+  checks.sizes(metrics, wanted, real, fake, pairs)
   checks.resamplings(metrics, wanted, (real, fake), pairs, uncertainty)
   return metrics, wanted
 

@@ -85,11 +85,18 @@ def score(
       stamp['curve'] = [list(point) for point in points]
     if uncertainty.infinity and metric.moments:
       extra = protocol.extrapolated(stamp, points, fake.shape[-1], fake.shape[1])
-      try:
-        scores[f'{name}_infinity'] = Score(resampling.at_infinity(points), extra)
-      except ValueError as error:
-        scores[f'{name}_infinity'] = Score(math.nan, extra | {'undefined': str(error)})
+      scores[f'{name}_infinity'] = _extrapolated(points, fake, extra)
   return scores
+
+
+def _extrapolated(points, fake, stamp):
+  reason = protocol.unextrapolable(len(fake) * fake.shape[1], fake.shape[-1])
+  if not reason:
+    try:
+      return Score(resampling.at_infinity(points), stamp)
+    except ValueError as error:
+      reason = str(error)
+  return Score(math.nan, stamp | {'undefined': reason})
 
 
 def _interval(metric, sides, samples, value, options):

@@ -157,21 +157,17 @@ def test_grey_clips_are_scored(sets):
 
 def test_uncertainty(sets, own):
   how = score.Uncertainty(bootstrap=20, curve=True, infinity=True, seed=3)
-  scores = score.score_clips(
-    *sets, ['frechet_random_conv3d', 'recall', 'psnr', 'acd_colour'], None, how, own
-  )
-  assert list(scores) == [
-    'frechet_random_conv3d', 'frechet_random_conv3d_infinity', 'recall', 'psnr', 'acd_colour'
-  ]  # fmt: skip
-  for name in ('frechet_random_conv3d', 'recall', 'psnr', 'acd_colour'):
+  scores = score.score_clips(*sets, ['fid', 'recall', 'psnr', 'acd_colour'], None, how, own)
+  assert list(scores) == ['fid', 'fid_infinity', 'recall', 'psnr', 'acd_colour']
+  for name in ('fid', 'recall', 'psnr', 'acd_colour'):
     stamp = scores[name].stamp
     low, high = stamp['interval']
     assert low <= scores[name].value <= high and stamp['bootstrap'] == 20 and stamp['seed'] == 3
   assert 0.0 <= scores['recall'].stamp['interval'][0] <= scores['recall'].stamp['interval'][1] <= 1
-  curve = scores['frechet_random_conv3d'].stamp['curve']
-  assert curve[-1] == [8, pytest.approx(scores['frechet_random_conv3d'].value)]
+  curve = scores['fid'].stamp['curve']
+  assert curve[-1] == [8, pytest.approx(scores['fid'].value)]
   assert 'curve' not in scores['psnr'].stamp  # a mean has no bias to show
-  extrapolated = scores['frechet_random_conv3d_infinity']
+  extrapolated = scores['fid_infinity']
   assert extrapolated.stamp['points'] == curve and 'interval' not in extrapolated.stamp
   assert extrapolated.value < curve[0][1]
 
@@ -244,7 +240,7 @@ def test_clear_errors(sets, own):
     score.score_clips(still, still, ['motion_ratio'])
   with check('temporal_profile_consistency: undefined for every clip'):
     score.score_clips(still, still, ['temporal_profile_consistency'])
-  with check('motion: temporal metrics need at least 2 frames'):
+  with check('motion_ratio: needs clips of at least 2 frames, got 1'):
     score.score_clips(real[:, :1], fake[:, :1], ['motion_ratio'])
   nan = {'i3d': stub('i3d', lambda v: np.full((len(v), 4), np.nan, np.float32))}
   for how in (score.VALUES_ONLY, score.Uncertainty(bootstrap=2)):

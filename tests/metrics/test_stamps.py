@@ -1,6 +1,7 @@
 """What a stamp says was done, was."""
 
 import json
+import math
 
 import av
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from hgdt_jax import scoring
 from hgdt_jax.clip_decoder import Cut
-from hgdt_jax.metrics import protocol, score
+from hgdt_jax.metrics import networks, protocol, score
 
 CUT = Cut(frames=8)
 
@@ -67,13 +68,31 @@ def test_four_digits():
 def test_an_extrapolation_keeps_the_warning_and_adds_its_own(make_clips):
   how = score.Uncertainty(infinity=True)
   found = score.score_clips(
-    make_clips(8, 1), make_clips(8, 2), ['frechet_random_conv3d'], None, how
+    make_clips(8, 1), make_clips(8, 2), ['fvd'], None, how, {'i3d': _mean_colours()}
+  )
+  one = found['fvd_infinity']
+  assert one.value >= 0
+  assert '8 samples of 3 dimensions: the bias is linear in 1/N from 12 on' in one.stamp['warning']
+  assert '8 clips, 2048 wanted' in one.stamp['warning']
+
+
+def test_too_few_clips_are_not_extrapolated_beside_enough(make_clips):
+  """Of 128 dimensions no 8 clips say anything; of 3, they do."""
+  how = score.Uncertainty(infinity=True)
+  found = score.score_clips(
+    *(make_clips(8, 1), make_clips(8, 2), ['frechet_random_conv3d', 'fvd'], None, how),
+    own_networks={'i3d': _mean_colours()},
   )
   one = found['frechet_random_conv3d_infinity']
-  assert one.value >= 0
-  assert '8 samples of 128 dimensions' in one.stamp['warning']
-  assert '8 clips, 256 wanted' in one.stamp['warning']
+  assert '8 samples of 128 dimensions, 256 needed' in one.stamp['undefined']
+  assert 'too low below' not in one.stamp['warning']
+  assert math.isnan(one.value) and found['fvd_infinity'].value >= 0
   json.dumps(protocol.results_row('x', found), allow_nan=False)
+
+
+def _mean_colours():
+  features = lambda clips: clips.mean(axis=(1, 2, 3))
+  return networks.FeatureNetwork('i3d', '0', {'dims': 3}, features)
 
 
 def test_an_interval_without_width_is_none(make_clips):
