@@ -8,6 +8,7 @@ import os
 import pathlib
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 
 from hgdt_jax import interrupts
@@ -30,6 +31,7 @@ from hgdt_jax.guards import Unhealthy  # noqa: E402
 flags.disclaim_key_flags()  # what is defined here is the verb's, and stands in its --help
 
 
+_PLACES = ('workdir', 'out', 'real', 'fake')  # flags of verbs that name a file or a folder
 _FOLDER = pathlib.Path(__file__).resolve().parents[1]  # of this package and the recipes
 
 
@@ -70,6 +72,7 @@ def run(main: Callable[[], int | None]) -> None:
 
   def guarded(argv):
     logging.set_verbosity(logging.WARNING)
+    warnings.showwarning = _say_warning
     # Orbax reports each file it touches, and with a traceback what it then raises.
     logging.get_absl_handler().addFilter(lambda record: '/orbax/' not in record.pathname)
     if len(argv) > 1:
@@ -95,6 +98,17 @@ def run(main: Callable[[], int | None]) -> None:
   app.run(guarded, flags_parser=_parse)
 
 
+_show_warning = warnings.showwarning
+
+
+def _say_warning(message, category, filename, lineno, file=None, line=None):
+  """What is for the user in one line, without the line of code that it comes from."""
+  if category is UserWarning and file is None:
+    _say(f'warning: {message}', 0)
+  else:
+    _show_warning(message, category, filename, lineno, file, line)
+
+
 def _where():
   """Names the workdir, of verbs that have one."""
   return f' (--workdir={flags.FLAGS.workdir})' if 'workdir' in flags.FLAGS else ''
@@ -109,9 +123,18 @@ def _first_line(error):
 
 def _parse(argv):
   try:
-    return flags.FLAGS(argv)
+    left = flags.FLAGS(argv)
+    _refuse_empty()
+    return left
   except SystemExit:  # after --help, which absl thinks a failure
     sys.exit(0)
   except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
     # ml_collections raises all of these for a field that does not exist or has another type.
     sys.exit(_say(f'flags: {error}; --help lists them', 2))
+
+
+def _refuse_empty():
+  """ValueError where a place is '', as of a shell variable that is not set: it would mean '.'."""
+  for name in _PLACES:
+    if name in flags.FLAGS and flags.FLAGS[name].value == '':
+      raise ValueError(f'--{name}= is empty, which would be the current folder; name one')

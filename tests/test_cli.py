@@ -19,12 +19,16 @@ cli.run(main)
 _WHERE = ' (--workdir=runs/mine)'
 
 
-def _run(tmp_path, body, **options):
+def _run(tmp_path, body, arguments=(), **options):
   script = tmp_path / 'verb.py'
   script.write_text(_VERB.format(body=body))
   environment = os.environ | {'PYTHONPATH': str(ROOT)}
   return subprocess.run(
-    [sys.executable, script], env=environment, stderr=subprocess.PIPE, text=True, **options
+    [sys.executable, script, *arguments],
+    env=environment,
+    stderr=subprocess.PIPE,
+    text=True,
+    **options,
   )
 
 
@@ -71,3 +75,25 @@ def test_a_pipe_that_is_closed_is_told_once(tmp_path):
     os.close(write)
   says = f'verb: nobody reads what is printed any more{_WHERE}'
   assert (done.returncode, done.stderr.splitlines()) == (1, [says])
+
+
+@pytest.mark.parametrize('place', ['workdir', 'out', 'real', 'fake'])
+def test_a_place_without_a_name_is_not_the_current_folder(tmp_path, place):
+  """As of a shell variable that is not set."""
+  body = "raise AssertionError('began')"
+  if place != 'workdir':
+    body += f"\nflags.DEFINE_string('{place}', None, '')"
+  done = _run(tmp_path, body, arguments=[f'--{place}='])
+  says = f'verb: flags: --{place}= is empty, which would be the current folder; name one; '
+  says += '--help lists them'
+  assert (done.returncode, done.stderr.splitlines()) == (2, [says])
+
+
+def test_a_warning_is_one_line_and_its_code_is_not_shown(tmp_path):
+  done = _run(tmp_path, "import warnings; warnings.warn('rates differ')")
+  assert (done.returncode, done.stderr.splitlines()) == (0, ['verb: warning: rates differ'])
+
+
+def test_a_warning_that_is_for_who_writes_code_keeps_its_place(tmp_path):
+  done = _run(tmp_path, "import warnings; warnings.warn('old', RuntimeWarning)")
+  assert 'verb.py:' in done.stderr and 'RuntimeWarning: old' in done.stderr
