@@ -71,7 +71,9 @@ def _how(model, asked):
     known=None,
   )
   if asked.condition:
-    how['known'] = _known(asked.condition, asked.at, asked.frames or cfg.data.frames, cfg.data)
+    how['known'] = _known(
+      pathlib.Path(asked.condition), asked.at, asked.frames or cfg.data.frames, cfg.data
+    )
   if asked.guidance is not None:
     how['guidance'] = Guidance(asked.guidance, asked.interval, asked.rescale)
   return how

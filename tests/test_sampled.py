@@ -1,5 +1,7 @@
 """What the verb `sample` writes: all of it, in place of an earlier call's, and on from a stop."""
 
+import math
+
 import pytest
 
 from hgdt_jax import sampled, trained
@@ -74,3 +76,37 @@ def test_samples_replace_those_of_an_earlier_call_and_nothing_else(finished, tmp
     ):
       sample(num=2)
   assert (tmp_path / 'out' / 'thesis.tex').exists()
+
+
+@pytest.mark.parametrize(
+  ('asked', 'says'),
+  [
+    ({'num': 0}, 'num=0: want a number of at least 1'),
+    ({'steps': -1}, 'steps=-1: want a number of at least 0'),
+    ({'tau': 1.5}, r'tau=1\.5: want a number from 0 to 1'),
+    ({'tau': math.nan}, 'tau=nan'),
+    ({'guidance': math.nan}, 'guidance=nan: want a number that is finite'),
+    ({'rescale': -0.1}, r'rescale=-0\.1'),
+    ({'frames': -3}, 'frames=-3'),
+    ({'seed': -1}, 'seed=-1'),
+    ({'seed': 2**32}, 'seed=4294967296: want a number from 0 to 4294967295'),
+    ({'label': -2}, 'label=-2'),
+    ({'interval': (0.6, 0.2)}, r'interval=\(0\.6, 0\.2\): want two noise levels'),
+    ({'at': (0, 0)}, r'at=\(0, 0\): want different whole numbers'),
+    ({'at': (-1,)}, r'at=\(-1,\)'),
+  ],
+)
+def test_what_cannot_be_asked_for_is_refused_in_python_too(asked, says):
+  with pytest.raises(ValueError, match=says):
+    Request(**asked)
+
+
+def test_the_least_and_the_most_can_be_asked_for():
+  asked = Request(num=1, tau=0.0, seed=2**32 - 1, rescale=1, guidance=-1.5, at=(3, 0))
+  assert (asked.tau, asked.seed, asked.at) == (0.0, 2**32 - 1, (3, 0))
+
+
+def test_given_frames_may_be_named_by_a_text(finished, tmp_path, one_device):
+  with one_device(), pytest.raises(FileNotFoundError, match=r'none\.png: no such file'):
+    asked = Request('diffusion', 1, condition=str(tmp_path / 'none.png'))
+    sampled.draw(trained.Trained.load(finished), asked)
