@@ -171,8 +171,10 @@ def _one_rule(values):
 def _known(names):
   from hgdt_jax.metrics import table
 
+  if not names:
+    raise flags.ValidationError('want at least one name; python -m hgdt_jax.main --list has them')
   try:
-    return all(table.find(name) for name in names) and bool(names)
+    return all(table.find(name) for name in names)
   except ValueError as error:
     raise flags.ValidationError(str(error)) from error
 

@@ -75,7 +75,9 @@ def score_folders(
   if cache and cache.exists() and not cache.is_dir():
     raise ValueError(f'{cache}: no folder, and what is measured of real clips is kept there; move '
                      'it, or do without (--nocache)')  # fmt: skip
-  folders = Folders(real, fake, cut, batch, **facts | ({'split': split} if split else {}))
+  facts |= {'split': split} if split else {}
+  facts |= {'max_clips': cut.max_clips, 'drawn_by_seed': cut.seed} if cut.max_clips else {}
+  folders = Folders(real, fake, cut, batch, **facts)
   say(machine.line())
   for side, census in zip(('real', 'fake'), folders.censuses):
     result.clips[side] = census.record

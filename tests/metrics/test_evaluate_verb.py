@@ -54,6 +54,7 @@ def test_scores_two_folders(clips, tmp_path):
     (['--real=x', '--fake=y', '--frame=3'], 2, 'frame'),
     (['--real=x', '--fake=y', '--frames=0'], 2, 'frames'),
     (['--real=x', '--fake=y', '--metrics=fdv'], 2, "no metric 'fdv'"),
+    (['--real=x', '--fake=y', '--metrics='], 2, 'want at least one name'),
     (['--real=/nowhere', '--fake=y'], 1, '/nowhere: no such folder'),
   ],
 )

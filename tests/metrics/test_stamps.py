@@ -65,6 +65,14 @@ def test_four_digits():
   assert {value: scoring.number(value) for value in wanted} == wanted
 
 
+def test_clips_that_were_drawn_have_their_seed_in_the_stamp(folders):
+  some = scoring.score_folders(*folders, ['motion_ratio'], Cut(frames=8, max_clips=2, seed=3))
+  stamp = some.scores['motion_ratio'].stamp
+  assert (stamp['clips_fake'], stamp['max_clips'], stamp['drawn_by_seed']) == (2, 2, 3)
+  every = scoring.score_folders(*folders, ['motion_ratio'], CUT).scores['motion_ratio'].stamp
+  assert every['clips_fake'] == 4 and not {'max_clips', 'drawn_by_seed'} & every.keys()
+
+
 def test_an_extrapolation_keeps_the_warning_and_adds_its_own(make_clips):
   how = score.Uncertainty(infinity=True)
   found = score.score_clips(
