@@ -73,8 +73,10 @@ def run(main: Callable[[], int | None]) -> None:
   def guarded(argv):
     logging.set_verbosity(logging.WARNING)
     warnings.showwarning = _say_warning
-    # Orbax reports each file it touches, and with a traceback what it then raises.
-    logging.get_absl_handler().addFilter(lambda record: '/orbax/' not in record.pathname)
+    # Orbax reports each file it touches, and with a traceback what it then raises; what else failed
+    # in its threads, as all do on a full disk, asyncio reports after the verb's own last line.
+    quiet = lambda record: '/orbax/' not in record.pathname and record.name != 'asyncio'
+    logging.get_absl_handler().addFilter(quiet)
     if len(argv) > 1:
       return _say(f'unexpected arguments: {" ".join(argv[1:])}', 2)
     try:
@@ -124,7 +126,7 @@ def _first_line(error):
 def _parse(argv):
   try:
     left = flags.FLAGS(argv)
-    _refuse_empty()
+    _check_places()
     return left
   except SystemExit:  # after --help, which absl thinks a failure
     sys.exit(0)
@@ -133,8 +135,15 @@ def _parse(argv):
     sys.exit(_say(f'flags: {error}; --help lists them', 2))
 
 
-def _refuse_empty():
-  """ValueError where a place is '', as of a shell variable that is not set: it would mean '.'."""
-  for name in _PLACES:
-    if name in flags.FLAGS and flags.FLAGS[name].value == '':
+def _check_places():
+  """ValueError where a place has no name, or the workdir one that libraries cannot take."""
+  given = {name: flags.FLAGS[name].value for name in _PLACES if name in flags.FLAGS}
+  for name, place in given.items():
+    if place == '':  # as of a shell variable that is not set
       raise ValueError(f'--{name}= is empty, which would be the current folder; name one')
+  if given.get('workdir'):
+    path = str(pathlib.Path(given['workdir']).expanduser().absolute())
+    if path.encode(errors='replace').decode() != path:  # not read as UTF-8, as in LC_ALL=POSIX
+      raise ValueError(
+        f'--workdir={path}: no UTF-8 here, which checkpoints need; set LC_ALL=C.UTF-8, or rename it'
+      )

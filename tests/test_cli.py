@@ -97,3 +97,20 @@ def test_a_warning_is_one_line_and_its_code_is_not_shown(tmp_path):
 def test_a_warning_that_is_for_who_writes_code_keeps_its_place(tmp_path):
   done = _run(tmp_path, "import warnings; warnings.warn('old', RuntimeWarning)")
   assert 'verb.py:' in done.stderr and 'RuntimeWarning: old' in done.stderr
+
+
+def test_a_workdir_that_checkpoints_cannot_have_is_refused(tmp_path):
+  """As is every name beyond ASCII where the locale is forced to be POSIX."""
+  done = _run(tmp_path, "raise AssertionError('began')", arguments=[b'--workdir=l\xe4ufe'])
+  [line] = done.stderr.splitlines()
+  assert done.returncode == 2 and line.startswith('verb: flags: --workdir=')
+  assert 'no UTF-8 here' in line and 'LC_ALL=C.UTF-8' in line
+
+
+def test_what_asyncio_has_to_add_is_not_the_last_line(tmp_path):
+  """On a full disk it reports each of the writes that failed, after the verb did."""
+  body = (
+    "import logging; logging.getLogger('asyncio').error('never retrieved'); raise OSError('full')"
+  )
+  done = _run(tmp_path, body)
+  assert (done.returncode, done.stderr.splitlines()) == (1, ['verb: full'])
