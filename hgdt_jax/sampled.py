@@ -108,6 +108,8 @@ def _check_request(cfg, asked):
     raise ValueError(f'--label={asked.label}: the model knows {cfg.data.classes} classes, from 0')
   if asked.guidance is not None and asked.label < 0:
     raise ValueError(f'--guidance={asked.guidance}: towards which class? Give --label too')
+  if asked.at and not asked.condition:
+    raise ValueError(f'--at={",".join(map(str, asked.at))}: of which frames? Give --condition too')
   if asked.threshold not in ('', 'none') and cfg.space.name != 'pixels':
     raise ValueError(f'--threshold={asked.threshold}: the model works on latents, which it may cut')
 

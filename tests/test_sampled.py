@@ -110,3 +110,8 @@ def test_given_frames_may_be_named_by_a_text(finished, tmp_path, one_device):
   with one_device(), pytest.raises(FileNotFoundError, match=r'none\.png: no such file'):
     asked = Request('diffusion', 1, condition=str(tmp_path / 'none.png'))
     sampled.draw(trained.Trained.load(finished), asked)
+
+
+def test_places_of_no_frames_are_refused(finished, one_device):
+  with one_device(), pytest.raises(ValueError, match='--at=0,3: of which frames'):
+    sampled.draw(trained.Trained.load(finished), Request('diffusion', 1, at=(0, 3)))
