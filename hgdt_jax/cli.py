@@ -73,6 +73,7 @@ def run(main: Callable[[], int | None]) -> None:
   def guarded(argv):
     logging.set_verbosity(logging.WARNING)
     warnings.showwarning = _say_warning
+    sys.unraisablehook = _say_unraisable
     # Orbax reports each file it touches, and with a traceback what it then raises; what else failed
     # in its threads, as all do on a full disk, asyncio reports after the verb's own last line.
     quiet = lambda record: '/orbax/' not in record.pathname and record.name != 'asyncio'
@@ -109,6 +110,12 @@ def _say_warning(message, category, filename, lineno, file=None, line=None):
     _say(f'warning: {message}', 0)
   else:
     _show_warning(message, category, filename, lineno, file, line)
+
+
+def _say_unraisable(unraisable):
+  """But not of each write that a full disk left undone in a loop of orbax's that has ended."""
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
 
 
 def _where():

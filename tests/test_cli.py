@@ -114,3 +114,15 @@ def test_what_asyncio_has_to_add_is_not_the_last_line(tmp_path):
   )
   done = _run(tmp_path, body)
   assert (done.returncode, done.stderr.splitlines()) == (1, ['verb: full'])
+
+
+def test_writes_that_a_closed_loop_leaves_are_not_reported_and_other_faults_are(tmp_path):
+  script = """class Left:
+    def __init__(self, says):
+      self.says = says
+    def __del__(self):
+      raise RuntimeError(self.says)
+  Left('Event loop is closed')
+  Left('another')"""
+  done = _run(tmp_path, script)
+  assert 'RuntimeError: another' in done.stderr and 'Event loop' not in done.stderr
