@@ -11,10 +11,7 @@ _BOUNDS = {  # least and most
   'guidance': (-math.inf, math.inf),
   'rescale': (0, 1),
   'frames': (0, math.inf),
-  'seed': (
-    0,
-    2**32 - 1,
-  ),  # a key takes no more of it: a larger one would draw a smaller one's clips
+  'seed': (0, 2**32 - 1),  # a key takes no more: a larger one would draw a smaller one's clips
   'label': (-1, math.inf),
 }
 
