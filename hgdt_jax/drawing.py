@@ -221,7 +221,9 @@ class Drawing:
     return jax.jit(program, out_shardings=sharding.replicated(self.mesh))
 
   @functools.cached_property
-  def _decode(self):
+  def decode(self):
+    """From the denoiser's space, clips; `{}` are the weights of an autoencoder without any."""
+
     def program(weights, latent):
       return self.networks.autoencoder.apply(weights, latent, method='decode')
 
@@ -232,7 +234,7 @@ class Drawing:
     return np.asarray(self._to_pixels(clip, contrast))
 
   def fetch_decoded(self, weights, latent, contrast=1.0):
-    return self.fetch(self._decode(weights, latent), contrast)
+    return self.fetch(self.decode(weights, latent), contrast)
 
   def labels(self, label):
     label = np.asarray(label, np.int32)

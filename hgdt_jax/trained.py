@@ -141,13 +141,35 @@ class Trained:
     """
     way, frames = self.lending.way(method), frames or self.cfg.data.frames
     self._check(method, frames, guidance, known)
-    key, label, numbers = self._rows(label, seed, first)
-    clip, latents, given = None, None, self.drawing.known(known, frames)
-    if self.lending.generates(way):
-      clip, latents = self._drafted(way, key, numbers, label, frames, given)
+    rows, given = self._rows(label, seed, first), self.drawing.known(known, frames)
     if not way.refined or (way.drafted and not tau):
-      return self.drawing.fetch(clip)
-    clip = None if clip is None else self._encode(clip)
+      return self.drawing.fetch(self._drafted(way, *rows, frames, given)[0])
+    recipe = self.recipe(method, sampler, threshold)
+    clip = self._clips(way, recipe, rows, frames, steps, tau, _most(steps), guidance, given)
+    return self.drawing.fetch(clip)
+
+  def traced(self, method: str, seed, label, *, steps, tau, most_steps: int):
+    """`draw` as a part of one program: clips `[N, T, H, W, C]` in [-1, 1], on the devices.
+
+    Numbered from 0. `seed`, `label` `[N]`, `steps` up to the static `most_steps`, and `tau` above 0
+    may be traced.
+
+    Raises:
+      ValueError: the method is not one of `methods`, or wants a given frame.
+    """
+    way, frames = self.lending.way(method), self.cfg.data.frames
+    self._check(method, frames, None, None)
+    rows = jax.random.key(seed), label, jnp.arange(len(label))
+    if not way.refined:
+      return self._drafted(way, *rows, frames)[0]
+    return self._clips(way, self.recipe(method), rows, frames, steps, tau, most_steps)
+
+  def _clips(self, way, recipe, rows, frames, steps, tau, most_steps, guidance=None, given=None):
+    """Of a method that refines; `rows` as `_rows` gives them."""
+    (key, label, numbers), clip, latents = rows, None, None
+    if self.lending.generates(way):
+      clip, latents = self._drafted(way, *rows, frames, given)
+      clip = self._encode(clip)
     if way.drafted:
       start, t_start = self.drawing.truncate(clip, key, numbers, tau), tau
     else:
@@ -159,7 +181,7 @@ class Trained:
     given = given and (self._encode(given[0]), given[1])
     walk = self._walk(way, start, numbers, t_start, steps, label)
     walk = walk._replace(latents=told, guidance=guidance, known=given)
-    return self._refined(way, self.recipe(method, sampler, threshold), walk, key)
+    return self._refined(way, recipe, walk, key, most_steps)
 
   def refine(self, method: str, video, label, seed: int, *, first: int = 0, steps: int, tau: float):
     """Given clips uint8 `[N, T, H, W, C]`, diffused to `tau` and refined, as uint8.
@@ -172,7 +194,7 @@ class Trained:
     key, label, numbers = self._rows(label, seed, first)
     start = self.drawing.truncate(self._encoded(video), key, numbers, tau)
     walk = self._walk(way, start, numbers, tau, steps, label)
-    return self._refined(way, self.recipe(method), walk, key)
+    return self.drawing.fetch(self._refined(way, self.recipe(method), walk, key, _most(steps)))
 
   def draft_at(
     self, method: str, label, seed: int, tau: float, *, first: int = 0, known: Known | None = None
@@ -181,7 +203,7 @@ class Trained:
     key, label, numbers = self._rows(label, seed, first)
     frames = self.cfg.data.frames
     given = self.drawing.known(known, frames)
-    draft, _ = self._drafted(self.lending.way(method), key, numbers, label, frames, given)
+    draft, _ = self._drafted(self.lending.way(method), key, label, numbers, frames, given)
     return self._noisy(self._encode(draft), key, numbers, tau)
 
   def told_of_drafts(
@@ -191,7 +213,7 @@ class Trained:
     way, frames = self.lending.way(method), self.cfg.data.frames
     key, label, numbers = self._rows(label, seed, first)
     given = self.drawing.known(known, frames)
-    draft, latents = self._drafted(way, key, numbers, label, frames, given)
+    draft, latents = self._drafted(way, key, label, numbers, frames, given)
     if way.latents == 'bridge':
       latents = self._told_of(way, self._encode(draft), key, numbers, tau)
     return np.asarray(latents)
@@ -278,16 +300,13 @@ class Trained:
     if outside := [i for i in known.frames if not 0 <= i < frames]:
       raise ValueError(f'frame {outside[0]} is given, but clips have the frames 0 to {frames - 1}')
 
-  def _refined(self, way, recipe, walk, key):
+  def _refined(self, way, recipe, walk, key, most_steps):
     """The clips that a walk ends in."""
-    if walk.steps < 1:
-      raise ValueError(f'steps is {walk.steps}; want at least 1')
     nets, is_aligned = self._nets(way), self.lending.is_aligned(way)
     is_told = is_aligned and self.cfg.bridges
     walk = walk._replace(
       align=walk.align if is_aligned else None, latents=walk.latents if is_told else None
     )
-    most_steps = -(-walk.steps // STEPS_COMPILED) * STEPS_COMPILED
     key = rng.stream(key, 'sample/walk')
     latent = self.drawing.walk(
       {name: nets[name] for name in ('denoiser', 'bridge') if name in nets},
@@ -297,9 +316,16 @@ class Trained:
       most_steps=most_steps,
       guesses=is_told and way.latents == 'bridge' and self.cfg.aligner.latents == 'noised',
     )
-    return self.drawing.fetch_decoded(self._autoencoder, latent)
+    return self.drawing.decode(self._autoencoder, latent)
 
-  def _drafted(self, way, key, numbers, label, frames, given=None):
+  def _drafted(self, way, key, label, numbers, frames, given=None):
     """Drafts and their latents; `given` as `Drawing.known` gives it."""
     first = None if given is None else given[0][:, 0]
     return self.drawing.draft(self._nets(way)['generator'], key, numbers, label, first, frames)
+
+
+def _most(steps):
+  """Up to how many steps the program that walks so many is compiled for."""
+  if steps < 1:
+    raise ValueError(f'steps is {steps}; want at least 1')
+  return -(-steps // STEPS_COMPILED) * STEPS_COMPILED

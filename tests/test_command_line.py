@@ -233,6 +233,6 @@ def test_verbs_are_listed(monkeypatch):
   assert _hgdt_jax('--version').stdout == f'hgdt-jax {hgdt_jax.__version__}\n'
   _one_line(_hgdt_jax(), 2, 'which verb?')
   _one_line(_hgdt_jax('smaple'), 2, "no verb 'smaple'")
-  _one_line(_hgdt_jax('export', '--workdir=w', '--out=o.npz'), 2, 'export: ', '.safetensors')
+  _one_line(_hgdt_jax('export', '--workdir=w', '--out=o.npz'), 1, 'export: ', '.safetensors')
   _one_line(_hgdt_jax('sample', '--workdir=w', '--weights=w', '--out=o'), 2, 'workdir', 'weights')
   _one_line(_hgdt_jax('sample', '--weights=nothing', '--out=o'), 1, 'sample: nothing: no such')

@@ -157,9 +157,9 @@ def test_samples_depend_on_seed_method_and_tau_and_compile_once(model):
 
 
 def test_a_threshold_keeps_a_walk_in_range(model, monkeypatch):
-  ends, fetch = [], model.drawing.fetch_decoded
-  watched = lambda weights, latent: ends.append(abs(latent).max()) or fetch(weights, latent)
-  monkeypatch.setattr(model.drawing, 'fetch_decoded', watched)
+  ends, decode = [], model.drawing.decode
+  watched = lambda weights, latent: ends.append(abs(latent).max()) or decode(weights, latent)
+  monkeypatch.setattr(model.drawing, 'decode', watched)
   for threshold in ('', 'static', 'dynamic'):
     model.draw('diffusion', LABELS, 0, steps=2, tau=0.5, threshold=threshold)
   assert ends[0] > 1 >= max(ends[1:])

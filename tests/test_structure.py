@@ -119,6 +119,7 @@ MAY_IMPORT = {
     'jax hgdt_jax.donors hgdt_jax.handed_on hgdt_jax.methods hgdt_jax.processes hgdt_jax.settings '
     'hgdt_jax.state hgdt_jax.workdir'
   ),
+  'hgdt_jax.stablehlo': 'jax hgdt_jax.atomic hgdt_jax.drawing hgdt_jax.trained',
   'hgdt_jax.flows': ('jax hgdt_jax.denoisers hgdt_jax.pixels hgdt_jax.stages hgdt_jax.trained'),
   'hgdt_jax.laws': 'hgdt_jax.drawing hgdt_jax.metrics hgdt_jax.trained',
   'hgdt_jax.results': (
@@ -147,7 +148,10 @@ MAY_IMPORT = {
   ),
   'hgdt_jax.__main__': 'hgdt_jax.__version__',
   'hgdt_jax.sample': 'hgdt_jax.cli hgdt_jax.methods hgdt_jax.request hgdt_jax.sampled',
-  'hgdt_jax.export': 'hgdt_jax.cli hgdt_jax.publish hgdt_jax.weights',
+  'hgdt_jax.export': (
+    'hgdt_jax.cli hgdt_jax.methods hgdt_jax.publish hgdt_jax.stablehlo hgdt_jax.trained '
+    'hgdt_jax.weights'
+  ),
   'hgdt_jax.evaluate': (
     'input_pipeline hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.clip_sides hgdt_jax.interrupts '
     'hgdt_jax.machine hgdt_jax.metrics hgdt_jax.scoring'
