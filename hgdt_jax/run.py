@@ -86,9 +86,11 @@ def _train(cfg, mesh, workdir):
   sources = {split: clip_sources.of(cfg, split, workdir) for split in ('train', 'test')}
   census = clip_sources.census(sources)
   if len(sources['test']) < settings.LEAST_SCORED:
+    is_prepared = cfg.data.source == 'arrayrecord'
+    more = 'prepare with a larger --test_share' if is_prepared else 'raise config.data.test_share'
     raise ValueError(
       f'{len(sources["test"])} clips are held out, and {settings.LEAST_SCORED} are needed to '
-      'score; raise config.data.test_share or add clips'
+      f'score; {more} or add clips'
     )
   cfg = clip_sources.with_classes(cfg, sources['train'])
   warm_start.check(cfg, mesh, workdir)
