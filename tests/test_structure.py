@@ -32,7 +32,8 @@ MAY_IMPORT = {
   'hgdt_jax.methods': '',
   'hgdt_jax.request': '',
   'hgdt_jax.report': (
-    'hgdt_jax.atomic hgdt_jax.methods hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips'
+    'hgdt_jax.atomic hgdt_jax.methods hgdt_jax.report hgdt_jax.writer hgdt_jax.sampling.clips '
+    'input_pipeline.video_files'
   ),
   # Pieces that know no configuration.
   'hgdt_jax.checkpoint': 'jax hgdt_jax.atomic hgdt_jax.processes',

@@ -1,7 +1,7 @@
 """`report/index.html`: one page with everything in it, made from what a workdir holds."""
 
 import base64
-import io
+import itertools
 import json
 import os
 import pathlib
@@ -12,10 +12,14 @@ import jinja2
 
 from hgdt_jax import atomic
 from hgdt_jax.report import contents as contents_lib
-from hgdt_jax.report import facts, meanings, pictures, plots, scores, style
+from hgdt_jax.report import facts, meanings, plots, scores, sheets, style
 from hgdt_jax.report.contents import Contents
 
-_CLIPS_SHOWN = 4  # film strips to a method
+MOST_BYTES = 15_000_000  # of the page: mail and review tools take no larger one
+_GRID_BYTES = MOST_BYTES // 2  # of the grids of clips; what is left is for the clips of each seed
+_SEEDS_SHOWN = 16
+_TAG_BYTES = 4000  # around a clip, at most
+_RATE = 8.0  # frames a second where the config does not say
 
 _ENVIRONMENT = jinja2.Environment(
   loader=jinja2.PackageLoader('hgdt_jax.report', '.'),
@@ -44,16 +48,30 @@ def build(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def render(contents: Contents) -> str:
-  """The page as text; every part of it that comes from the workdir is escaped."""
-  return _ENVIRONMENT.get_template('page.html').render(
+  """The page as text; every part of it that comes from the workdir is escaped.
+
+  It has at most `MOST_BYTES`: clips that do not fit are left out, which it says.
+  """
+  parts = _parts(contents)
+  template = _ENVIRONMENT.get_template('page.html')
+  without = template.render(**parts, films=[], films_left_out='')
+  return template.render(**parts, **_films(contents, MOST_BYTES - len(without.encode())))
+
+
+def _parts(contents: Contents) -> dict[str, Any]:
+  """What the page shows besides the clips of each seed."""
+  samples, left_out = _samples(contents)
+  return dict(
     name=contents.workdir.resolve().name,
     css=style.css(),
-    script=style.SCRIPT,
     verdict=facts.verdict(contents),
     warnings=facts.warnings(contents),
     facts=facts.facts(contents),
-    samples=_samples(contents),
-    films=_films(contents),
+    samples=samples,
+    samples_left_out=left_out,
+    rate=scores.number(contents.setting('data.fps')) or _RATE,
+    columns=sheets.COLUMNS,
+    gutter=sheets.GUTTER,
     results=_results(contents),
     least_motion=meanings.LEAST_MOTION,
     tau=_curves(scores.tau_panels(contents), 'tau'),
@@ -64,26 +82,40 @@ def render(contents: Contents) -> str:
   )
 
 
-def _samples(contents: Contents) -> list[tuple[meanings.Row, bool, str]]:
-  """(method, whether its grid of clips is a video, the grid) of each that has one."""
-  found = []
+def _samples(contents: Contents) -> tuple[list[tuple[meanings.Row, bool, str]], str]:
+  """(method, whether its grid of clips is a video, the grid) of each that has one, and a note.
+
+  Once they have taken `_GRID_BYTES`, the others are only named, in the note.
+  """
+  found, left_out, room = [], [], _GRID_BYTES
   for method in meanings.ordered_rows(contents.samples):
-    mp4, gif = (contents.samples[method.name] / f'grid.{kind}' for kind in ('mp4', 'gif'))
-    if mp4.exists():
-      found.append((method, True, _data_uri(mp4.read_bytes(), 'video/mp4')))
-    elif gif.exists():
-      found.append((method, False, _data_uri(gif.read_bytes(), 'image/gif')))
-  return found
+    grids = [contents.samples[method.name] / f'grid.{kind}' for kind in ('mp4', 'gif')]
+    grid = next((path for path in grids if path.exists()), None)
+    if grid is None:
+      continue
+    is_video = grid.suffix == '.mp4'
+    source = _data_uri(grid.read_bytes(), 'video/mp4' if is_video else 'image/gif')
+    if len(source) <= room:
+      room -= len(source)
+      found.append((method, is_video, source))
+    else:
+      left_out.append(f'samples/{method.name}/{grid.name}')
+  return found, f'Too large for this page: {", ".join(left_out)}.' if left_out else ''
 
 
-def _films(contents: Contents) -> list[list[tuple[meanings.Row, str]]]:
-  """For each clip, (method, film strip) of those that drew it."""
-  strips = pictures.strips(contents.samples)
-  shown = min(_CLIPS_SHOWN, max(map(len, strips.values()), default=0))
-  return [
-    [(meanings.row(name), _image(each[i])) for name, each in strips.items() if i < len(each)]
-    for i in range(shown)
-  ]
+def _films(contents: Contents, room: float) -> dict[str, Any]:
+  """The clips of the first seeds, as many as fit into `room` bytes, and a note on the others."""
+  films = []
+  for number, found in itertools.islice(sheets.by_seed(contents.samples), _SEEDS_SHOWN):
+    drawn = [(sheet, _data_uri(sheet.png, 'image/png')) for sheet in found]
+    room -= sum(len(source) + _TAG_BYTES for _, source in drawn)
+    if room < 0:
+      break
+    films.append((number, drawn))
+  note, total = '', len(sheets.numbers(contents.samples))
+  if len(films) < total:
+    note = f'{len(films)} of {total} seeds are on this page; all are in samples/METHOD/clips.'
+  return {'films': films, 'films_left_out': note}
 
 
 def _results(contents: Contents) -> dict[str, Any]:
@@ -197,12 +229,6 @@ def _documents(contents: Contents) -> list[tuple[str, str]]:
     for title, document in (('Config', contents.config), ('Environment', contents.environment))
     if document
   ]
-
-
-def _image(image) -> str:
-  buffer = io.BytesIO()
-  image.save(buffer, format='PNG', optimize=True)
-  return _data_uri(buffer.getvalue(), 'image/png')
 
 
 def _data_uri(data: bytes, kind: str) -> str:

@@ -59,10 +59,35 @@ button{font:inherit;font-size:14px;color:inherit;background:var(--back);cursor:p
 .films{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:24px}
 .films figure{margin:0;min-width:0}
 .films figcaption{font-size:13px;color:var(--muted);margin-bottom:6px}
-.film{display:grid;grid-template-columns:92px 1fr;gap:10px;align-items:center;margin-bottom:5px}
-.film img{width:100%;display:block;border-radius:3px}
-.film b,.clip b{font-size:13px;line-height:1.25;font-weight:600}
-.film b{text-align:right}
+.film{display:grid;grid-template-columns:128px 1fr;gap:12px;align-items:center;margin-bottom:6px}
+.film img{width:100%;height:auto;display:block;image-rendering:pixelated}
+.film b,.clip b,.player b{font-size:13px;line-height:1.25;font-weight:600}
+#picker{border-radius:8px;margin-bottom:20px}
+:focus-visible{outline:2px solid var(--smooth);outline-offset:3px}
+#seeds{border:0;margin:0 0 16px;padding:0;display:flex;flex-wrap:wrap;gap:6px}
+#seeds legend{float:left;width:auto;padding:3px 6px 0 0;font-size:14px;color:var(--muted)}
+#seeds label{position:relative;cursor:pointer}
+#seeds input{position:absolute;inset:0;opacity:0;margin:0;cursor:pointer}
+#seeds span{display:block;min-width:36px;padding:4px 9px;text-align:center;font-size:14px;
+  border:1px solid var(--line);border-radius:7px;background:var(--back);
+  font-variant-numeric:tabular-nums}
+#seeds input:checked+span{background:var(--smooth);border-color:var(--smooth);color:var(--paper);
+  font-weight:700}
+#seeds input:focus-visible+span{outline:2px solid var(--smooth);outline-offset:2px}
+#players{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:16px}
+.player{margin:0;max-width:256px}
+.player canvas{width:100%;display:block;border-radius:6px;image-rendering:pixelated;
+  background:var(--back);margin-bottom:7px}
+.player p{font-size:13px;line-height:1.4;margin:0;color:var(--muted)}
+.player b{display:block}
+.transport{display:flex;align-items:center;gap:14px;margin-top:16px;max-width:640px}
+.transport input{flex:1;min-width:0;accent-color:var(--smooth)}
+.transport output{font-size:14px;color:var(--muted);font-variant-numeric:tabular-nums;
+  white-space:nowrap}
+.transport button{min-width:76px}
+.keys{margin:12px 0 0}
+@media(hover:none){.keys{display:none}}
+kbd{font:inherit;font-size:12.5px;border:1px solid var(--line);border-radius:4px;padding:0 5px}
 .clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,190px),1fr));gap:16px}
 .clip video,.clip img{width:100%;display:block;border-radius:8px;background:var(--back);
   margin-bottom:7px}
@@ -98,26 +123,14 @@ dl.meanings dd{margin:0;color:var(--muted);max-width:80ch}
   section{padding:16px 14px;border-radius:10px}
   .scroll{margin:10px -14px 0;padding:0 14px}
   .film{grid-template-columns:1fr;gap:2px;margin-bottom:8px}
-  .film b{text-align:left}
+  .film img{image-rendering:auto}
+  #seeds legend{float:none;width:100%;padding:0}
+  #players{grid-template-columns:repeat(auto-fill,minmax(92px,1fr));gap:14px 10px}
   .clips{grid-template-columns:1fr 1fr;gap:14px 10px}
   .facts{grid-template-columns:1fr 1fr;gap:12px 16px}
   dl.meanings{grid-template-columns:1fr;gap:0}
   dl.meanings dd{margin-bottom:8px}
 }
-@media print{section{break-inside:avoid}button{display:none}}
-"""
-
-SCRIPT = """
-const clips = [...document.querySelectorAll('video')], button = document.getElementById('pause');
-if (clips.length && button) {
-  let playing = !matchMedia('(prefers-reduced-motion: reduce)').matches;
-  const show = () => {
-    clips.forEach(clip => playing ? clip.play().catch(() => {}) : clip.pause());
-    button.textContent = playing ? 'Pause' : 'Play';
-  };
-  button.hidden = false;
-  button.onclick = () => { playing = !playing; show(); };
-  clips.forEach(clip => { clip.currentTime = 0; });
-  show();
-}
+@media print{section{break-inside:avoid}button,#picker{display:none}
+  .films figure[hidden]{display:block}}
 """

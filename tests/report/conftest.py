@@ -72,11 +72,17 @@ def results():
 
 
 @pytest.fixture(scope='session')
-def samples(tmp_path_factory):
+def drawn():
+  """By method, the clips that the workdir holds."""
+  return {method: clips_of(method) for method in METHODS}
+
+
+@pytest.fixture(scope='session')
+def samples(tmp_path_factory, drawn):
   """The samples/ of a workdir."""
   root = tmp_path_factory.mktemp('samples')
-  for method in METHODS:
-    folders.write_samples(clips_of(method), root / method)
+  for method, clips in drawn.items():
+    folders.write_samples(clips, root / method)
   return root
 
 

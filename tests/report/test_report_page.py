@@ -15,19 +15,19 @@ from PIL import Image
 
 from hgdt_jax import report
 from hgdt_jax.methods import METHODS
-from hgdt_jax.report import contents, page
+from hgdt_jax.report import contents, meanings, page, sheets
 from hgdt_jax.sampling import folders
 
 SECTIONS = (
   'Samples',
-  'Film strips',
+  'Seed by seed',
   'Scores',
   'Score against tau',
   'Score against network evaluations',
   'Training',
   'As it was run',
 )
-VOID = {'meta', 'img', 'br', 'link'}
+VOID = {'meta', 'img', 'br', 'link', 'input'}
 
 
 class Page(html.parser.HTMLParser):
@@ -109,21 +109,78 @@ def test_nothing_is_fetched(workdir):
   assert "default-src 'none'" in text  # a browser holds us to it
 
 
-def test_a_film_block_holds_the_same_clip_of_every_method(workdir):
+def figures(text):
+  """The figures of the clips of a seed, by its number."""
+  return {
+    int(number): Page(figure)
+    for figure, number in re.findall(r'(<figure data-seed="(\d+)">.*?</figure>)', text, re.DOTALL)
+  }
+
+
+def test_a_figure_holds_the_frames_of_the_same_seed_of_every_method(workdir, drawn):
   text = report.build(workdir).read_text(encoding='utf-8')
-  figures = re.findall(r'<figure>.*?</figure>', text, re.DOTALL)
-  assert len(figures) == 2
-  from_file = {name: np.asarray(Image.open(workdir / f'samples/{name}/strip.png'))
-               for name in ('real', 'gan', 'diffusion_frames', 'diffusion', 'hybrid')}  # fmt: skip
-  for index, figure in enumerate(figures):
-    images = Page(figure).named('img')
-    assert len(images) == 5
-    for image, strip in zip(images, from_file.values()):  # in the order of the methods
-      shown = pixels(image['src'])
-      rows = strip[index * 66 : index * 66 + 64]
-      np.testing.assert_array_equal(shown[:, :64, :3], rows[:, :64])
-      np.testing.assert_array_equal(shown[:, -64:, :3], rows[:, -64:])
-      assert (shown[:, 64:66, 3] == 0).all() and (shown[:, :64, 3] == 255).all()
+  found = figures(text)
+  assert list(found) == [0, 1]
+  for seed, figure in found.items():
+    images = figure.named('img')
+    assert len(images) == len(drawn)
+    for image, (method, clips) in zip(images, drawn.items()):  # in the order of the methods
+      sheet = pixels(image['src'])
+      assert (image['data-frames'], image['data-width'], image['data-height']) == ('3', '16', '16')
+      assert sheet.shape == (16, 3 * 16 + 2, 4)
+      for time, frame in enumerate(clips[seed]):
+        cell = sheet[:, 17 * time : 17 * time + 16]
+        np.testing.assert_array_equal(cell[..., :3], frame)
+        assert (cell[..., 3] == 255).all()
+      assert (sheet[:, [16, 33], 3] == 0).all()
+      assert image['alt'].endswith('a held-out clip' if method == 'real' else f', seed {seed}')
+
+
+def test_a_long_clip_has_its_frames_in_rows():
+  clip = np.random.default_rng(0).integers(0, 256, (35, 4, 6, 3), dtype=np.uint8)
+  sheet = sheets.of_clip(meanings.row('gan'), clip)
+  image = np.asarray(Image.open(io.BytesIO(sheet.png)))
+  assert (sheet.frames, sheet.height, sheet.width) == (35, 4, 6)
+  assert image.shape == (3 * 5 - 1, 16 * 7 - 1, 4)
+  for time in (0, 15, 16, 34):
+    y, x = 5 * (time // 16), 7 * (time % 16)
+    np.testing.assert_array_equal(image[y : y + 4, x : x + 6, :3], clip[time])
+
+
+def test_a_clip_that_is_missing_or_damaged_is_left_out_of_its_seed_alone(workdir):
+  (workdir / 'samples/gan/clips/clip_0000.mp4').unlink()
+  (workdir / 'samples/hybrid/clips/clip_0001.mp4').write_bytes(b'no clip')
+  (workdir / 'samples/hybrid/clips/clip_notes.txt').write_text('of somebody else')
+  found = figures(report.build(workdir).read_text(encoding='utf-8'))
+  names = {seed: [i['alt'].split(', ')[0] for i in f.named('img')] for seed, f in found.items()}
+  assert [len(each) for each in names.values()] == [4, 4]
+  assert 'GAN' not in names[0] and 'Hybrid' not in names[1]
+
+
+def test_clips_play_at_the_rate_of_the_run(workdir):
+  films = lambda: next(a for a in built(workdir).named('div') if a.get('class') == 'films')
+  assert films()['data-rate'] == '8.0'
+  document = json.loads((workdir / 'config.json').read_text())
+  document['config']['data']['fps'] = 12.5
+  (workdir / 'config.json').write_text(json.dumps(document))
+  assert films()['data-rate'] == '12.5'
+
+
+def test_a_page_of_large_clips_keeps_within_its_bound_and_says_what_is_left_out(
+  workdir, monkeypatch
+):
+  assert page.MOST_BYTES == 15_000_000
+  bound = report.build(workdir).stat().st_size - 1
+  monkeypatch.setattr(page, 'MOST_BYTES', bound)
+  monkeypatch.setattr(page, '_TAG_BYTES', 1000)
+  path = report.build(workdir)
+  text = path.read_text(encoding='utf-8')
+  assert path.stat().st_size <= bound
+  assert list(figures(text)) == [0]
+  assert '1 of 2 seeds are on this page; all are in samples/METHOD/clips.' in text
+  monkeypatch.setattr(page, '_GRID_BYTES', 10)
+  text = report.build(workdir).read_text(encoding='utf-8')
+  assert '<video' not in text and 'samples/gan/grid.mp4, samples/diff' in text
 
 
 def test_every_method_plays(workdir):
@@ -160,9 +217,10 @@ def test_the_best_is_marked_and_motion_stands_before_consistency(workdir):
     ('config.json', ()),
     ('metrics.jsonl', ('Training',)),
     ('results.json', ('Scores', 'Score against tau', 'Score against network evaluations')),
-    ('samples', ('Samples', 'Film strips')),
+    ('samples', ('Samples', 'Seed by seed')),
     ('samples/hybrid', ()),
-    ('samples/gan/strip.png', ()),
+    ('samples/gan/clips', ()),
+    ('samples/gan/clips/clip_0001.mp4', ()),
   ],
 )
 def test_a_missing_part_is_left_out(workdir, part, gone):
@@ -286,8 +344,9 @@ def test_the_report_needs_no_jax():
   assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
 
 
-def test_clips_shown_are_limited(workdir):
-  many = np.zeros((page._CLIPS_SHOWN + 3, 2, 16, 16, 3), np.uint8)
+def test_seeds_shown_are_limited(workdir):
+  many = np.zeros((page._SEEDS_SHOWN + 3, 2, 16, 16, 3), np.uint8)
   folders.write_samples(many, workdir / 'samples' / 'gan')
   text = report.build(workdir).read_text(encoding='utf-8')
-  assert text.count('<figure>') == page._CLIPS_SHOWN
+  assert list(figures(text)) == list(range(page._SEEDS_SHOWN))
+  assert f'{page._SEEDS_SHOWN} of {len(many)} seeds' in text
