@@ -21,12 +21,12 @@ if (seeds.length) {
   const players = document.getElementById('players'), play = document.getElementById('play');
   const slider = document.getElementById('time'), counter = picker.querySelector('output');
   const films = document.querySelector('.films');
-  const [rate, columns, gutter] = ['rate', 'columns', 'gutter'].map(n => Number(films.dataset[n]));
+  const rate = Number(films.dataset.rate), columns = Number(films.dataset.columns);
   let chosen = 0, shown = [], time = 0, length = 1, playing = !calm;
 
   const draw = () => {
     for (const [canvas, sheet] of shown) {
-      const {width, height} = canvas;
+      const {width, height} = canvas, gutter = Number(sheet.dataset.gutter);
       const frame = Math.min(time, sheet.dataset.frames - 1);  // a shorter clip waits at its end
       const x = frame % columns * (width + gutter);
       const y = Math.floor(frame / columns) * (height + gutter);
@@ -42,6 +42,7 @@ if (seeds.length) {
     const said = document.createElement('p');
     figure.className = 'player';
     [canvas.width, canvas.height] = [sheet.dataset.width, sheet.dataset.height];
+    canvas.classList.toggle('large', canvas.width > 128);
     canvas.setAttribute('role', 'img');
     canvas.setAttribute('aria-label', sheet.alt);
     said.textContent = sheet.dataset.said;
@@ -90,7 +91,8 @@ if (seeds.length) {
     const space = event.key === ' ';
     // A button has a use of its own for space, the slider and the choice for arrows.
     const taken = event.target === play ? space : event.target !== picker && !space;
-    if (taken || !(event.key in keys)) return;
+    const meant = !(event.altKey || event.ctrlKey || event.metaKey);  // not for the browser
+    if (taken || !meant || !(event.key in keys)) return;
     event.preventDefault();
     keys[event.key]();
   };

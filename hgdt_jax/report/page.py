@@ -15,8 +15,8 @@ from hgdt_jax.report import contents as contents_lib
 from hgdt_jax.report import facts, meanings, plots, scores, sheets, style
 from hgdt_jax.report.contents import Contents
 
-MOST_BYTES = 15_000_000  # of the page: mail and review tools take no larger one
-_GRID_BYTES = MOST_BYTES // 2  # of the grids of clips; what is left is for the clips of each seed
+MOST_BYTES = 15_000_000  # of the page, so that it can be sent
+_GRID_BYTES = MOST_BYTES // 3  # of the grids of clips; what is left is for the clips of each seed
 _SEEDS_SHOWN = 16
 _TAG_BYTES = 4000  # around a clip, at most
 _RATE = 8.0  # frames a second where the config does not say
@@ -71,7 +71,6 @@ def _parts(contents: Contents) -> dict[str, Any]:
     samples_left_out=left_out,
     rate=scores.number(contents.setting('data.fps')) or _RATE,
     columns=sheets.COLUMNS,
-    gutter=sheets.GUTTER,
     results=_results(contents),
     least_motion=meanings.LEAST_MOTION,
     tau=_curves(scores.tau_panels(contents), 'tau'),

@@ -14,7 +14,6 @@ from hgdt_jax.report import meanings
 from input_pipeline import video_files
 
 COLUMNS = 16  # frames in a row of a sheet; a longer clip has more rows
-GUTTER = 1  # transparent pixels between frames
 _NAME = re.compile(r'clip_(\d+)(\.\w+)?')  # as hgdt_jax.sampling.folders writes them
 
 
@@ -23,9 +22,10 @@ class Sheet:
   """A clip of a method.
 
   Attributes:
-    png: its frames as they were drawn, in rows of `COLUMNS`, `GUTTER` pixels between them.
+    png: its frames as they were drawn, in rows of `COLUMNS`.
     frames: how many there are.
     height, width: of a frame, in pixels.
+    gutter: transparent pixels between frames.
   """
 
   method: meanings.Row
@@ -33,21 +33,23 @@ class Sheet:
   frames: int
   height: int
   width: int
+  gutter: int
 
 
 def of_clip(method: meanings.Row, clip: np.ndarray) -> Sheet:
   """The sheet of a clip, uint8 `[T, H, W, 3]`."""
   frames, height, width, _ = clip.shape
   rows, columns = math.ceil(frames / COLUMNS), min(frames, COLUMNS)
-  size = (rows * (height + GUTTER) - GUTTER, columns * (width + GUTTER) - GUTTER, 4)
+  gutter = max(1, width // 32)  # still to be seen where a strip is shrunk
+  size = (rows * (height + gutter) - gutter, columns * (width + gutter) - gutter, 4)
   image = np.zeros(size, np.uint8)
   for time, pixels in enumerate(clip):
-    y, x = time // COLUMNS * (height + GUTTER), time % COLUMNS * (width + GUTTER)
+    y, x = time // COLUMNS * (height + gutter), time % COLUMNS * (width + gutter)
     image[y : y + height, x : x + width, :3] = pixels
     image[y : y + height, x : x + width, 3] = 255
   buffer = io.BytesIO()
   Image.fromarray(image).save(buffer, format='PNG', optimize=True)
-  return Sheet(method, buffer.getvalue(), frames, height, width)
+  return Sheet(method, buffer.getvalue(), frames, height, width, gutter)
 
 
 def numbers(samples: Mapping[str, pathlib.Path]) -> list[int]:

@@ -61,7 +61,7 @@ button{font:inherit;font-size:14px;color:inherit;background:var(--back);cursor:p
 .films figcaption{font-size:13px;color:var(--muted);margin-bottom:6px}
 .film{display:grid;grid-template-columns:128px 1fr;gap:12px;align-items:center;margin-bottom:6px}
 .film img{width:100%;height:auto;display:block;image-rendering:pixelated}
-.film b,.clip b,.player b{font-size:13px;line-height:1.25;font-weight:600}
+.film b,.clip b,.player b{font-size:13px;line-height:1.25;font-weight:600;overflow-wrap:anywhere}
 #picker{border-radius:8px;margin-bottom:20px}
 :focus-visible{outline:2px solid var(--smooth);outline-offset:3px}
 #seeds{border:0;margin:0 0 16px;padding:0;display:flex;flex-wrap:wrap;gap:6px}
@@ -77,7 +77,9 @@ button{font:inherit;font-size:14px;color:inherit;background:var(--back);cursor:p
 #players{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:16px}
 .player{margin:0;max-width:256px}
 .player canvas{width:100%;display:block;border-radius:6px;image-rendering:pixelated;
-  background:var(--back);margin-bottom:7px}
+  outline:1px solid var(--line);margin-bottom:7px}
+/* what is shrunk is blurred, lest pixels be lost */
+.player canvas.large,.film img.large{image-rendering:auto}
 .player p{font-size:13px;line-height:1.4;margin:0;color:var(--muted)}
 .player b{display:block}
 .transport{display:flex;align-items:center;gap:14px;margin-top:16px;max-width:640px}
@@ -86,7 +88,7 @@ button{font:inherit;font-size:14px;color:inherit;background:var(--back);cursor:p
   white-space:nowrap}
 .transport button{min-width:76px}
 .keys{margin:12px 0 0}
-@media(hover:none){.keys{display:none}}
+@media(pointer:coarse){.keys{display:none}}
 kbd{font:inherit;font-size:12.5px;border:1px solid var(--line);border-radius:4px;padding:0 5px}
 .clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,190px),1fr));gap:16px}
 .clip video,.clip img{width:100%;display:block;border-radius:8px;background:var(--back);

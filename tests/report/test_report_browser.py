@@ -21,10 +21,12 @@ CHROMIUM = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, _NA
 pytestmark = pytest.mark.skipif(
   CHROMIUM is None, reason='no Chromium here; CHROMIUM=FILE names one'
 )
+CONTROL = 2  # as the protocol numbers modifiers of keys
 SECONDS = 90  # of a slow machine; else a few
 FRAMES, SEEDS = 5, 3
 LABELS = {'real': 'Real', 'gan': 'GAN', 'hybrid': 'Hybrid'}
 METHODS = tuple(LABELS)
+SHAPES = {'real': (FRAMES, 12, 20), 'gan': (FRAMES, 12, 70), 'hybrid': (FRAMES - 2, 9, 7)}
 ERRORS = ('Runtime.exceptionThrown', 'Log.entryAdded', 'Runtime.consoleAPICalled')
 
 
@@ -77,6 +79,7 @@ class Tab:
     """Opens a file at a width, with media features such as prefers_color_scheme."""
     size = dict(width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
     self('Emulation.setDeviceMetricsOverride', **size)
+    self('Emulation.setTouchEmulationEnabled', enabled=width < 600)
     features = [{'name': name.replace('_', '-'), 'value': value} for name, value in media.items()]
     self('Emulation.setEmulatedMedia', features=features)
     self('Emulation.setScriptExecutionDisabled', value=not scripts)
@@ -95,10 +98,12 @@ class Tab:
     assert 'exceptionDetails' not in answer, answer
     return answer['result'].get('value')
 
-  def press(self, key):
+  def press(self, key, modifiers=0):
     """One of the named keys, or a space."""
     code = {' ': 32, 'Tab': 9, 'ArrowLeft': 37, 'ArrowUp': 38, 'ArrowRight': 39, 'ArrowDown': 40}
-    about = dict(key=key, code=key.strip() or 'Space', windowsVirtualKeyCode=code[key])
+    about = dict(
+      key=key, code=key.strip() or 'Space', windowsVirtualKeyCode=code[key], modifiers=modifiers
+    )
     text = {'text': ' '} if key == ' ' else {}
     self('Input.dispatchKeyEvent', type='keyDown', **about, **text)
     self('Input.dispatchKeyEvent', type='keyUp', **about)
@@ -169,10 +174,10 @@ CONTRASTS = """(() => {  // of each text with what is behind it, as WCAG 2 count
 
 
 def clip_of(method, seed):
-  """Noise: no frame of it passes for another. Those of the hybrid are shorter and smaller."""
+  """Noise: no frame of it passes for another."""
   rng = np.random.default_rng([METHODS.index(method), seed])
-  shape = (FRAMES - 2, 9, 7, 3) if method == 'hybrid' else (FRAMES, 12, 20, 3)
-  return rng.integers(0, 256, shape, dtype=np.uint8)
+  frames, height, width = SHAPES[method]
+  return rng.integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope='module')
@@ -237,9 +242,9 @@ def test_the_real_clip_says_that_it_has_no_seed(still):
 
 def test_the_pixels_are_enlarged_without_blur(still):
   """On the screen, a pixel of a clip is a block of one colour."""
-  still.value("drawn()[1].scrollIntoView({block: 'center'})")
-  box = still.value('(({x, y, width}) => [x, y, width])(drawn()[1].getBoundingClientRect())')
-  picture, clip = still.screenshot(), clip_of('gan', 0)[0]
+  still.value("drawn()[0].scrollIntoView({block: 'center'})")
+  box = still.value('(({x, y, width}) => [x, y, width])(drawn()[0].getBoundingClientRect())')
+  picture, clip = still.screenshot(), clip_of('real', 0)[0]
   scale = box[2] / clip.shape[1]
   rows, columns = (np.arange(size) for size in clip.shape[:2])
   y = (box[1] + scale * (rows + 0.5)).astype(int)
@@ -262,6 +267,8 @@ def test_arrows_step_and_choose(still):
   ):
     still.press(key)
     expect(still, seed, frame)
+  still.press('ArrowLeft', modifiers=CONTROL)
+  expect(still, 0, FRAMES - 1)  # the browser's own
   still.press('ArrowUp')
   expect(still, SEEDS - 1, FRAMES - 1, methods=('real', 'gan'))
   assert still.value('scrollY') == top  # the page does not move

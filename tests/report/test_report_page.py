@@ -136,6 +136,14 @@ def test_a_figure_holds_the_frames_of_the_same_seed_of_every_method(workdir, dra
       assert image['alt'].endswith('a held-out clip' if method == 'real' else f', seed {seed}')
 
 
+def test_a_large_clip_has_wider_gutters():
+  clip = np.full((2, 4, 64, 3), 7, np.uint8)
+  sheet = sheets.of_clip(meanings.row('gan'), clip)
+  alpha = np.asarray(Image.open(io.BytesIO(sheet.png)))[..., 3]
+  assert sheet.gutter == 2 and alpha.shape == (4, 2 * 64 + 2)
+  assert (alpha[:, 64:66] == 0).all() and (np.delete(alpha, [64, 65], 1) == 255).all()
+
+
 def test_a_long_clip_has_its_frames_in_rows():
   clip = np.random.default_rng(0).integers(0, 256, (35, 4, 6, 3), dtype=np.uint8)
   sheet = sheets.of_clip(meanings.row('gan'), clip)
@@ -178,6 +186,9 @@ def test_a_page_of_large_clips_keeps_within_its_bound_and_says_what_is_left_out(
   assert path.stat().st_size <= bound
   assert list(figures(text)) == [0]
   assert '1 of 2 seeds are on this page; all are in samples/METHOD/clips.' in text
+  monkeypatch.setattr(page, 'MOST_BYTES', 1000)
+  found = built(workdir)
+  assert '0 of 2 seeds are on this page' in found.text and found.balanced
   monkeypatch.setattr(page, '_GRID_BYTES', 10)
   text = report.build(workdir).read_text(encoding='utf-8')
   assert '<video' not in text and 'samples/gan/grid.mp4, samples/diff' in text
