@@ -19,7 +19,7 @@ _ONE_PARSER = threading.Lock()
 def probe(path):
   with _open(path) as file:
     shape, columns_first, dtype = _header(file)
-    bits = 16
+    bits = 0
     if dtype.itemsize > 1:
       frames = _frames(file, shape, columns_first, dtype, depth.sampled(shape[0]))
       bits = depth.of(frames)

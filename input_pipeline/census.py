@@ -63,6 +63,7 @@ class Census:
       'group_rule': layout.group_rule,
       'groups_on_both_sides': _shared(self.parts.values()),
       'frames': _ends(info.frames for _, info in used),
+      'bits': next((info.bits for _, info in used if info.bits), 8),
       'fps': _ends(round(info.fps, 3) for _, info in used if info.fps),
       'passed_over': layout.passed_over,
       'set_aside': layout.set_aside,
@@ -83,6 +84,7 @@ class Census:
     lines = {
       'files': f'{told["files"]} of {count} used: {_counted(told["endings"])}',
       'frames': _range(told['frames']) + f'; a second: {_range(told["fps"]) or "no clock"}',
+      'depth': f'{told["bits"]} of 16 bits used' if any(i.bits for _, i in self._used) else '',
       'split': f'{splits}; {told["split_rule"]}',
       'classes': _said_of_classes(told),
       'groups': f'{told["groups"]}: {told["group_rule"]}' + _said_of_shared(told),

@@ -30,7 +30,8 @@ class Info:
   tick: float = 0.0
   # whether no stamp was missing or repeated, so that a frame can be sought by its own
   exact: bool = dataclasses.field(default=False, repr=False, compare=False)
-  bits: int = dataclasses.field(default=16, repr=False, compare=False)  # used, of 16-bit values
+  # used, of samples of 16 bits; 0 where they are of 8
+  bits: int = dataclasses.field(default=0, repr=False, compare=False)
 
 
 def check_frames(frames):

@@ -1,6 +1,7 @@
 """Clips cut from files on disk: what every folder-like source has in common."""
 
 import hashlib
+import itertools
 import pathlib
 import re
 
@@ -59,7 +60,7 @@ class FileClips:
     self._root, self._max_bad, self._csv = str(layout.root), max_bad, rejected_csv
     self._count, self._cache = len(entries), None
     self._left_out = {}  # BadClip by entry: one each, whichever thread finds it
-    self._files = self._look_at(entries)
+    self._files = self._look_at(entries, layout)
     self._write_rejected()
     if not self._files:
       raise ValueError(f'{self._root}: no usable clip for the {split} split, {self._summary()}')
@@ -128,18 +129,20 @@ class FileClips:
     digest = hashlib.sha256()
     for entry, info in self._files:
       digest.update(f'{entry.name}\0{entry.label}\0{info}\n'.encode('utf-8', 'surrogateescape'))
+    bits = next((f' bits={info.bits}' for _, info in self._files if info.bits), '')
     return (
-      f'files-1 {self.sampling} size={self.size} split={self.split} records={len(self)}'
+      f'files-1 {self.sampling} size={self.size} split={self.split} records={len(self)}{bits}'
       f' sha256={digest.hexdigest()[:16]}'
     )
 
   def __getstate__(self):
     return self.__dict__ | {'_cache': None if self._cache is None else {}}
 
-  def _look_at(self, entries):
+  def _look_at(self, entries, layout):
     """Probes every file; returns the usable ones with what is known of them."""
     files = []
-    for entry, info in zip(entries, probes.look_at(entries)):
+    folder = [*itertools.chain(*layout.by_name.values())]
+    for entry, info in zip(entries, probes.look_at(entries, folder)):
       try:
         if isinstance(info, BadClip):
           raise info

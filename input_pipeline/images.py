@@ -11,7 +11,7 @@ import time
 import numpy as np
 from PIL import Image, ImageOps
 
-from input_pipeline import clip, depth, resize
+from input_pipeline import clip, deep_colour, depth, resize
 from input_pipeline.clip import BadClip, Info
 
 ENDINGS = ('.png', '.jpg', '.jpeg', '.webp', '.bmp', '.tif', '.tiff', '.ppm', '.pgm', '.pnm')
@@ -84,7 +84,7 @@ def _load(path):
 
 def probed(count, load) -> Info:
   """What is known of `count` frames, of which `load(k)` gives the k-th as `pixels` does."""
-  image, bits = load(0), 16
+  image, bits = load(0), 0
   if _is_deep(image):
     some = map(load, depth.sampled(count))
     bits = depth.of(image for image in some if _is_deep(image))
@@ -92,12 +92,12 @@ def probed(count, load) -> Info:
 
 
 def rgb(image, bits: int) -> np.ndarray:
-  """What `pixels` gave as uint8 RGB [H, W, 3], where it is of `bits` bits."""
-  return resize.to_rgb(depth.in_8_bits(image, bits)) if _is_deep(image) else image
+  """What `pixels` gave as uint8 RGB [H, W, 3]; of 16 bits a sample, `bits` are used (0: all)."""
+  return resize.to_rgb(depth.in_8_bits(image, bits or 16)) if _is_deep(image) else image
 
 
 def _is_deep(image):
-  return image.ndim == 2
+  return image.dtype != np.uint8
 
 
 def _names(path):
@@ -134,7 +134,9 @@ def opened(file):
 
 
 def pixels(image) -> np.ndarray:
-  """An open image, upright: RGB as uint8 [H, W, 3], or grey of more than 8 bits as [H, W]."""
+  """An open image, upright: uint8 RGB [H, W, 3]; of more bits, integers [H, W] or [H, W, 3]."""
+  if deep_colour.is_one(image):
+    return deep_colour.pixels(image)
   image = ImageOps.exif_transpose(image)
   if image.mode == 'F':
     raise BadClip('pixels are floating-point numbers, of no known range; want 8 or 16 bits')

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from input_pipeline import video_files
+from input_pipeline import one_depth, video_files
 from input_pipeline.clip import BadClip, Info
 from input_pipeline.discovery import Entry
 
@@ -26,8 +26,10 @@ _VERSION = f'1 av {av.__version__} {" ".join(f.name for f in dataclasses.fields(
 _SETTLED = 2 * 10**9  # nanoseconds after which a file that changes again has another time
 
 
-def look_at(entries: Sequence[Entry]) -> list[Info | BadClip]:
+def look_at(entries: Sequence[Entry], folder: Sequence[Entry] = ()) -> list[Info | BadClip]:
   """What is known of each, or why it cannot be used; with a bar where it takes seconds.
+
+  `folder` are all clips of the folder that these are a split of, for `one_depth`.
 
   Files that were looked at in an earlier run, and have the size and time they had, are not opened.
   What that run found is in the user's cache, `$XDG_CACHE_HOME/hgdt_jax/probes.sqlite`.
@@ -46,7 +48,7 @@ def look_at(entries: Sequence[Entry]) -> list[Info | BadClip]:
         known[k] = info
     if time.monotonic() - began > _WORTH_KEEPING:
       kept.put([(keys[k], known[k]) for k in todo if keys[k] and isinstance(known[k], Info)])
-  return known
+  return one_depth.of(known, folder or entries)
 
 
 def _probe(path):

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from input_pipeline import arrays, clip, resize
+from input_pipeline import arrays, clip, depth, resize
 from input_pipeline.clip import BadClip, Info
 
 ONE = 'THWC'  # the array is one clip
@@ -34,22 +34,25 @@ def file_of(path: pathlib.Path) -> pathlib.Path:
 
 
 def probe(path):
-  shape = _clip(path).shape
+  frames = _clip(path)
+  shape = frames.shape
   clip.check_frames(shape[0])
   clip.check_pixels(shape[2], shape[1])
-  return Info(shape[0], shape[1], shape[2], 0.0)
+  deep = frames.dtype.itemsize > 1
+  bits = depth.of(frames[i] for i in depth.sampled(len(frames))) if deep else 0
+  return Info(shape[0], shape[1], shape[2], 0.0, bits=bits)
 
 
 def read(path, info, wanted, size):
-  del info
   frames = _clip(path)
-  return [
-    resize.from_array(resize.to_rgb(np.array(frames[i])), size) for i in wanted if i < len(frames)
-  ]
+  images = (np.array(frames[i]) for i in wanted if i < len(frames))
+  if frames.dtype.itemsize > 1:
+    images = (depth.in_8_bits(image, info.bits) for image in images)
+  return [resize.from_array(resize.to_rgb(image), size) for image in images]
 
 
 def _clip(path):
-  """uint8 [T, H, W] or [T, H, W, C], which takes no memory yet."""
+  """uint8 or uint16 [T, H, W] or [T, H, W, C], which takes no memory yet."""
   order, number = path.parent.name, int(path.name)
   clips = _clips(file_of(path), order)
   return clips[number] if order.startswith('N') else clips[:, number]
@@ -62,8 +65,8 @@ def _clips(path, order):
   channels = shape[-1] if order.endswith('C') else 1
   if len(shape) != len(order) or channels not in (1, 3, 4) or min(shape) < 1:
     raise BadClip(f'array of shape {shape}, want the axes {order}')
-  if dtype != np.uint8:
+  if dtype not in (np.uint8, np.uint16):
     raise BadClip(f'array of {dtype}, want uint8')
-  if start + math.prod(map(int, shape)) > path.stat().st_size:
+  if start + math.prod(map(int, shape)) * dtype.itemsize > path.stat().st_size:
     raise BadClip(f'{path.stat().st_size} bytes, which is less than an array of {shape}')
   return np.memmap(path, dtype, 'r', start, shape, 'F' if columns_first else 'C')

@@ -47,6 +47,7 @@ EXPECTED = {
   'group_rule': 'each file by itself',
   'groups_on_both_sides': 0,
   'frames': [9, 9],
+  'bits': 8,
   'fps': [25.0, 30.0],
   'passed_over': {'.txt': 1},
   'set_aside': {'in @eaDir': 1},
