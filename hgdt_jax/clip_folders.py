@@ -34,15 +34,15 @@ class FolderClips:
   @property
   def facts(self) -> dict[str, Any]:
     files = [self._own(files) for files, _ in self.decoder.used()]
-    stored = {'stored_as': ', '.join(sorted({self._kind(file.path) for file in files}))}
+    stored = {'stored_as': ', '.join(sorted({self._kind(file) for file in files}))}
     cut = self.decoder.cut
     infos = [file.info for file in files]
     return self._facts | _facts(infos, cut, cut.fps[self._side]) | stored
 
-  def _kind(self, path):
-    if path not in self._kinds:
-      self._kinds[path] = video_files.kind(path)
-    return self._kinds[path]
+  def _kind(self, file):
+    if file.path not in self._kinds:
+      self._kinds[file.path] = video_files.kind(file.path, file.info)
+    return self._kinds[file.path]
 
   @property
   def fingerprint(self) -> str:
@@ -204,13 +204,22 @@ def _warn_of_rates(real, fake):
   rates = [
     sorted({round(f.info.fps, 2) for f in side if f and f.info.fps}) for side in (real, fake)
   ]
-  if all(rates) and rates[0] != rates[1]:
-    real, fake = (' to '.join(f'{r:g}' for r in dict.fromkeys((s[0], s[-1]))) for s in rates)
-    warnings.warn(
+  if rates[0] == rates[1]:
+    return
+  real, fake = (' to '.join(f'{r:g}' for r in dict.fromkeys((*s[:1], *s[-1:]))) for s in rates)
+  if real and fake:
+    told = (
       f'real clips have {real} frames a second, generated ones {fake}: scores compare motion at '
-      'different speeds; give --fps to read both at one rate',
-      stacklevel=3,
+      'different speeds; give --fps to read both at one rate'
     )
+  else:
+    clockless, timed = ('generated', 'real') if real else ('real', 'generated')
+    told = (
+      f'{clockless} clips have no clock, so their rate is not known; {timed} ones have '
+      f'{real or fake} frames a second: scores compare motion at one speed only if both were meant '
+      'for one rate; two numbers for --fps (0: as it comes) read one side at another'
+    )
+  warnings.warn(told, stacklevel=3)
 
 
 def _facts(infos, cut, fps):

@@ -32,6 +32,8 @@ class Info:
   exact: bool = dataclasses.field(default=False, repr=False, compare=False)
   # used, of samples of 16 bits; 0 where they are of 8
   bits: int = dataclasses.field(default=0, repr=False, compare=False)
+  # and layout of pixels, as FFmpeg names them; '' of what is not a video file
+  codec: str = dataclasses.field(default='', repr=False, compare=False)
 
 
 def check_frames(frames):

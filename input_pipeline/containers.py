@@ -21,6 +21,7 @@ _SEEK = 8  # frames: to decode so few costs no more than to seek
 
 def probe(path):
   with _open(path) as (container, stream):
+    codec = f'{stream.codec_context.name} {stream.codec_context.pix_fmt}'
     packets = container.demux(stream)
     first = list(itertools.islice(packets, index.FIRST))
     stamps = index.stamps(container, stream, first, path.stat().st_size)
@@ -47,7 +48,7 @@ def probe(path):
   height, width = picture.shape(frame, aspect)
   clip.check_pixels(width, height)
   clock, exact = _clock(stamps, frame.pts, fps, tick)
-  return Info(len(stamps), height, width, fps, clock, tick, exact)
+  return Info(len(stamps), height, width, fps, clock, tick, exact, codec=codec)
 
 
 def _clock(stamps, first, fps, tick):
@@ -70,12 +71,6 @@ def _clock(stamps, first, fps, tick):
 def _first_frame(packets):
   """What the first packets of a file, all of a short one, decode to first; None if to nothing."""
   return next(itertools.chain.from_iterable(packet.decode() for packet in packets), None)
-
-
-def codec(path) -> str:
-  """Codec and layout of pixels, as FFmpeg names them."""
-  with _open(path) as (_, stream):
-    return f'{stream.codec_context.name} {stream.codec_context.pix_fmt}'
 
 
 def read(path, info, wanted, size):

@@ -33,8 +33,11 @@ def probe(path) -> Info:
     return _reader(path).probe(path)
 
 
-def kind(path) -> str:
-  """How a clip is stored, in a few words: 'mp4 h264 yuv420p', 'png frames', 'npz'."""
+def kind(path, info: Info) -> str:
+  """How a clip is stored, in a few words: 'mp4 h264 yuv420p', 'png frames', 'npz'.
+
+  `info` is what `probe` gave.
+  """
   path = pathlib.Path(path)
   if zips.archive_of(path) or path.is_dir():
     names = images.in_order(os.listdir(path)) if path.is_dir() else zips.names(path)
@@ -42,9 +45,7 @@ def kind(path) -> str:
     return f'{" ".join(sorted(endings))} frames' + ' in a zip' * (not path.is_dir())
   if stacks.is_member(path):
     return 'npy'
-  ending = path.suffix.lower()[1:]
-  with _one_line_errors():
-    return f'{ending} {containers.codec(path)}' if path.suffix.lower() in VIDEOS else ending
+  return f'{path.suffix.lower()[1:]} {info.codec}'.rstrip()
 
 
 def read(path, frames, size=None, info=None) -> np.ndarray:

@@ -31,7 +31,8 @@ def test_what_was_looked_at_is_kept_between_runs(tmp_path, clips, monkeypatch):
   again = look()
   assert len(opened) == 2 and again.fingerprint == first.fingerprint
   for (_, one), (_, two) in zip(first._files, again._files):
-    assert one == two and np.array_equal(one.stamps, two.stamps)
+    assert one == two and np.array_equal(one.stamps, two.stamps) and one.codec == two.codec
+  assert [info.codec for _, info in again._files] == ['h264 yuv420p', 'ffv1 bgr0']
   aged(clips.write(tmp_path / 'set' / 'a.mp4', clips.numbered(30)))
   assert look()._files[0][1].frames == 30 and len(opened) == 3
   (tmp_path / 'cache' / 'hgdt_jax' / 'probes.sqlite').write_bytes(b'no table at all' * 999)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from hgdt_jax import clip_decoder, scoring
 from hgdt_jax.clip_decoder import Cut
+from hgdt_jax.clip_folders import Folders
 from hgdt_jax.metrics import measures, score
 from input_pipeline import video_files
 
@@ -67,6 +68,36 @@ def test_both_sides_can_be_read_at_one_rate(tmp_path, make_clips):
       scores = scoring.score_folders(*sides, ['psnr'], Cut(frames=8, fps=fps)).scores
     assert scores['psnr'].value == np.inf and scores['psnr'].stamp['fps'] == 8.0
     assert '8.0 fps' in scoring.table(scores)
+
+
+@pytest.mark.parametrize('clockless', ['real', 'fake'])
+def test_a_side_whose_rate_is_not_known_is_told(tmp_path, make_clips, clockless):
+  """Without a word, 25 frames a second would be compared with frames of any speed."""
+  for name in ('real', 'fake'):
+    (tmp_path / name).mkdir()
+    for i, video in enumerate(make_clips(2, 8)):
+      if name == clockless:
+        np.save(tmp_path / name / f'{i}.npy', video)
+      else:
+        write_video(tmp_path / name / f'{i}.mkv', video)
+  sides = tmp_path / 'real', tmp_path / 'fake'
+  of = {'real': 'real', 'fake': 'generated'}
+  other = of['fake' if clockless == 'real' else 'real']
+  told = f'{of[clockless]} clips have no clock, so their rate is not known; {other} ones have 8 fra'
+  with pytest.warns(UserWarning, match=told):
+    Folders(*sides, CUT, 4)
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    for side in sides:
+      Folders(side, side, CUT, 4)
+
+
+def test_how_a_file_is_stored_is_known_from_the_first_look(tmp_path, make_clips):
+  """A file need not be opened again for it: it is told of files that are gone."""
+  write_video(tmp_path / 'a.mkv', make_clips(1, 8)[0])
+  found = Folders(tmp_path, tmp_path, CUT, 4)
+  (tmp_path / 'a.mkv').unlink()
+  assert found.real.facts['stored_as'] == 'mkv ffv1 bgr0'
 
 
 def test_a_rate_needs_a_clock(folders):
