@@ -1,4 +1,4 @@
-"""Cuts clips from files in threads, and leaves out the files that are damaged inside."""
+"""Cuts clips from files in threads, and of files that are damaged inside what lies before that."""
 
 import collections
 import concurrent.futures
@@ -67,14 +67,17 @@ class File:
 class Decoder:
   """Cuts clips from files, or from pairs of files; in threads, a batch ahead of their use.
 
-  A file is used whole or not at all: none of its clips is given before all could be decoded. One
-  that is damaged inside is left out, with the file it pairs with, and the walk goes on.
+  None of a file's clips is given before it is known which can be decoded. Of one that is damaged
+  inside, and of the file it pairs with, the clips before the damage are used. Where there are none
+  it is left out, and the walk goes on.
 
   Args:
     files: tuples of files that go together; the n-th clip of one goes with those of the others.
     cut: how clips are cut.
     batch: clips in a batch, at most.
     left_out: by path, why a file is not used; those found to be damaged are added.
+    cut_off: by path, of files found to be damaged that still give clips, how many, and what is
+      wrong; these are added.
   """
 
   def __init__(
@@ -83,21 +86,28 @@ class Decoder:
     cut: Cut,
     batch: int,
     left_out: dict[pathlib.Path, str],
+    cut_off: dict[pathlib.Path, tuple[int, str]],
   ):
     clips = [range(min(len(file.windows) for file in together)) for together in files]
     self._files = list(zip(files, clips))
-    self.cut, self._batch, self._left_out = cut, batch, left_out
+    self.cut, self._batch, self._left_out, self._cut_off = cut, batch, left_out, cut_off
     self._most = cut.max_clips or sys.maxsize
     self._lost: set[int] = set()  # indices of files that a walk has left out
 
   def used(self) -> list[tuple[tuple[File, ...], range]]:
     """Files, and the numbers of the clips that are taken of them."""
     used, left = [], self._most
-    for i, (files, starts) in enumerate(self._files):
+    for i, (files, _) in enumerate(self._files):
+      starts = self._whole(i)
       if i not in self._lost and starts[:left]:
         used.append((files, starts[:left]))
         left -= len(starts[:left])
     return used
+
+  def _whole(self, i):
+    """The numbers of the clips of a file (or pair) that are not known to be damaged."""
+    files, starts = self._files[i]
+    return starts[: min(self._cut_off.get(file.path, (len(starts),))[0] for file in files)]
 
   def batches(self) -> Iterator[tuple[np.ndarray, ...]]:
     """A uint8 `[B, T, H, W, C]` for each that go together; B is less where H or W changes.
@@ -127,18 +137,17 @@ class Decoder:
       left = self._read_ahead(pool, ahead, unread, self._most)
       while ahead:
         reading = ahead.popleft()
-        whole = self._is_whole(pool, reading)
-        refund = 0 if whole else len(reading.starts)
+        whole = self._before_damage(pool, reading)
+        refund = len(reading.starts) - len(whole.starts)
         left = self._read_ahead(pool, ahead, unread, left + refund)
-        if whole:
-          yield from self._clips_of(pool, reading)
+        yield from self._clips_of(pool, whole)
     finally:
       pool.shutdown(cancel_futures=True)
 
   def _read_ahead(self, pool, ahead, unread, left):
     """Begins files until a batch is under way; returns how many of `left` clips are left then."""
     while unread and left > 0 and sum(len(reading.starts) for reading in ahead) <= self._batch:
-      files, starts = self._files[unread[0]]
+      files, starts = self._files[unread[0]][0], self._whole(unread[0])
       if any(file.path in self._left_out for file in files):
         self._lost.add(unread.popleft())
         continue
@@ -154,17 +163,22 @@ class Decoder:
     futures = [pool.submit(self._read, files, start) for start in starts] if held else None
     return _Reading(i, files, starts, futures)
 
-  def _is_whole(self, pool, reading):
-    """Whether all the clips of a file can be decoded; one that is damaged is left out."""
+  def _before_damage(self, pool, reading):
+    """The part of it whose clips can all be decoded; one that has none is left out."""
+    count = 0
     try:
-      collections.deque(self._clips_of(pool, reading), maxlen=0)
+      for _ in self._clips_of(pool, reading):
+        count += 1
     except _Damaged as error:
       for future in reading.clips or ():
         future.cancel()
-      self._lost.add(reading.index)
-      self._left_out[error.path] = error.reason
-      return False
-    return True
+      if count:
+        self._cut_off[error.path] = count, error.reason
+      else:
+        self._lost.add(reading.index)
+        self._left_out[error.path] = error.reason
+    clips = None if reading.clips is None else reading.clips[:count]
+    return reading._replace(starts=reading.starts[:count], clips=clips)
 
   def _clips_of(self, pool, reading):
     if reading.clips is not None:

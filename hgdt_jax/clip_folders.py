@@ -67,7 +67,7 @@ class FolderClips:
 
 
 class FolderPairs(clip_sets.Pairs):
-  """Two `FolderClips` of one `Decoder`, which leaves out both files where one is damaged."""
+  """Two `FolderClips` of one `Decoder`, which cuts off both files where one is damaged."""
 
   def batches(self):
     return clip_sets.equal_shapes(self.real.decoder.batches())
@@ -97,7 +97,8 @@ class Folders:
     real: the clips of one folder.
     fake: those of the other.
     pairs: the files that `pairing.of` puts together, and their clips from the same frames; a pair
-      of which one file cannot be used is left out whole. None where a file has no counterpart.
+      of which one file cannot be used is left out whole, and one of which a file is damaged gives
+      the clips before that. None where a file has no counterpart.
     pairing: which belong together, by what rule, and which are alone.
 
   Raises:
@@ -113,6 +114,7 @@ class Folders:
     self._cut, self._listed = cut, [_look_at(found) for found in self._layouts]
     self._paths = [entry.path for listed in self._listed for entry, _ in listed]
     self._left_out: dict[pathlib.Path, str] = {}
+    self._cut_off: dict[pathlib.Path, tuple[int, str]] = {}
     for root, listed in zip(roots, self._listed):
       self._left_out |= clip_sides.twice(root, [entry.path for entry, _ in listed])
     once = [[one for one in f if one[0].path not in self._left_out] for f in self._listed]
@@ -125,7 +127,7 @@ class Folders:
       if cut.max_clips:
         key = lambda together: clip_sides.name_of(root, together[0].path)
         files = sorted(files, key=lambda together: clip_sides.draw(cut.seed, key(together)))
-      return Decoder(files, cut, batch, self._left_out)
+      return Decoder(files, cut, batch, self._left_out, self._cut_off)
 
     self.real, self.fake = (
       FolderClips(
@@ -163,8 +165,13 @@ class Folders:
 
   @property
   def left_out(self) -> list[tuple[pathlib.Path, str]]:
-    """Files that are not used, and why; a walk adds those that it finds to be damaged."""
-    return [(path, self._left_out[path]) for path in self._paths if path in self._left_out]
+    """Files that are not used, or not to their end, and why; a walk adds those it finds damaged."""
+    cut_off = {
+      path: f'from its clip {count + 1} on, those before that are used: {reason}'
+      for path, (count, reason) in self._cut_off.items()
+    }
+    reasons = cut_off | self._left_out
+    return [(path, reasons[path]) for path in self._paths if path in reasons]
 
 
 def _look_at(found) -> list[tuple[Entry, video_files.Info | str]]:

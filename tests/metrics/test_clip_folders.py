@@ -187,13 +187,16 @@ def damaged(tmp_path, make_clips):
   return tmp_path, lost
 
 
-def without(root, left_out):
-  """A copy of the folders `real` and `fake` that lacks the files of these numbers."""
+def without(root, left_out, whole=0):
+  """A copy of the folders in which the files of these numbers end after `whole` frames, if any."""
   for name, numbers in left_out.items():
     (root / 'whole' / name).mkdir(parents=True)
     for path in (root / name).iterdir():
       if int(path.stem) not in numbers:
         (root / 'whole' / name / path.name).write_bytes(path.read_bytes())
+      elif whole:
+        clip = video_files.read(path, range(whole))
+        np.save(root / 'whole' / name / path.name, clip)
   return root / 'whole' / 'real', root / 'whole' / 'fake'
 
 
@@ -207,7 +210,7 @@ def without(root, left_out):
   ],
 )
 def test_damaged_files_cost_one_reading(damaged, counted, cut, held, monkeypatch):
-  """Some of their clips can be read, and none is used; the scores are those without the files."""
+  """The clips before the damage are used: the scores are those of files that end before it."""
   monkeypatch.setattr(clip_decoder, '_HELD', held)
   root, lost = damaged
   names = ['frechet_random_conv3d', 'recall_random_conv3d', 'motion_ratio']
@@ -215,7 +218,8 @@ def test_damaged_files_cost_one_reading(damaged, counted, cut, held, monkeypatch
   got = scoring.score_folders(root / 'real', root / 'fake', names, cut, uncertainty=how, batch=3)
   seen = dict(counted)
   counted.clear()
-  want = scoring.score_folders(*without(root, lost), names, cut, uncertainty=how, batch=3)
+  ended = without(root, lost, 9 if cut.frames < 9 else 0)
+  want = scoring.score_folders(*ended, names, cut, uncertainty=how, batch=3)
   assert got.scores.keys() == want.scores.keys()
   for name, one in want.scores.items():
     assert got.scores[name].value == pytest.approx(one.value, rel=1e-5), name
@@ -225,30 +229,33 @@ def test_damaged_files_cost_one_reading(damaged, counted, cut, held, monkeypatch
   if not cut.max_clips:
     left_out = {(path.parent.name, int(path.stem)) for path, _ in got.dropped}
     assert left_out == {(name, i) for name, numbers in lost.items() for i in numbers}
-    assert all('promised more' in reason for _, reason in got.dropped)
+    said = 'ends at frame 9, where the file promised more'
+    if cut.frames < 9:
+      said = f'from its clip 3 on, those before that are used: {said}'
+    assert {reason for _, reason in got.dropped} == {said}
   measured = {name: count for name, count in seen.items() if name != 'read'}
   assert measured == {name: count for name, count in counted.items() if name != 'read'}
   windows_of_one = len(cut.windows(video_files.Info(12, 32, 32, 0.0)))
   assert seen['read'] <= counted['read'] + 8 * windows_of_one
 
 
-def test_pairs_leave_out_both_files(damaged, counted):
-  """A file found damaged is not read again, whichever walk found it."""
+def test_pairs_are_cut_off_where_either_file_is_damaged(damaged, counted):
+  """What is found damaged is not read again, whichever walk found it."""
   root, lost = damaged
   either = {*lost['real'], *lost['fake']}
-  whole = without(root, {'real': either, 'fake': either})
+  whole = without(root, {'real': either, 'fake': either}, 9)
   cut = Cut(frames=6, window_stride=6)
   want = scoring.score_folders(*whole, ['psnr'], cut).scores['psnr']
   counted.clear()
   got = scoring.score_folders(root / 'real', root / 'fake', ['psnr'], cut).scores['psnr']
   assert (got.value, got.stamp) == (pytest.approx(want.value, rel=1e-9), want.stamp)
-  assert counted['psnr'] == 2 * (12 - len(either))
+  assert counted['psnr'] == 2 * 12 - len(either)
   assert counted['read'] <= 2 * 2 * 12
   counted.clear()
   names = ['psnr', 'motion_ratio']
   both = scoring.score_folders(root / 'real', root / 'fake', names, cut).scores
-  assert both['psnr'].value == got.value and both['motion_ratio'].stamp['clips_real'] == 16
-  assert counted['read'] <= 2 * (2 * 12 + 2 * (12 - len(either)))
+  assert both['psnr'].value == got.value and both['motion_ratio'].stamp['clips_real'] == 20
+  assert counted['read'] <= 2 * (2 * 12 + 2 * 12 - len(either))
 
 
 def test_real_clips_that_are_all_damaged_are_an_error(damaged):
