@@ -12,11 +12,14 @@ _ONE_WRITER = threading.Lock()
 
 
 def append(path, rows):
-  """Adds rows (split, path, reason) that the file does not hold yet; makes it if need be."""
+  """Adds rows (split, path, reason) of files that have none yet; makes the file if need be.
+
+  The first reason stays: what else is found wrong depends on which clip was drawn.
+  """
   path = pathlib.Path(path)
   with _ONE_WRITER:
-    known = {tuple(row) for row in read(path)}
-    fresh = [row for row in dict.fromkeys(map(tuple, rows)) if row not in known]
+    known = {row[:2] for row in read(path)}
+    fresh = [row for row in dict.fromkeys(map(tuple, rows)) if row[:2] not in known]
     if not fresh:
       return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -308,3 +308,14 @@ def test_links_are_followed(tmp_path, clips):
   source = Folder(tmp_path / 'set', 4, 16, 'train', test_share=0, windows=1)
   assert [source.origin(i)['file'] for i in range(len(source))] == ['disk/a.npy']
   assert [pathlib.Path(path).name for path, _ in source.rejected] == ['b.npy']
+
+
+def test_the_list_of_what_is_left_out_has_a_row_a_file(tmp_path):
+  """Which clip of a damaged file was drawn first, and so what is said of it, is a matter of luck."""
+  table = tmp_path / 'rejected.csv'
+  rejected.append(table, [('train', 'a.npy', 'ends at frame 4')])
+  rejected.append(table, [('train', 'a.npy', 'ends at frame 7'), ('test', 'a.npy', 'too short')])
+  assert rejected.read(table) == [
+    ('train', 'a.npy', 'ends at frame 4'),
+    ('test', 'a.npy', 'too short'),
+  ]
