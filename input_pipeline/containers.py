@@ -6,7 +6,7 @@ import itertools
 import av
 import numpy as np
 
-from input_pipeline import clip, demuxers, index, picture
+from input_pipeline import clip, demuxers, index, mp4, picture
 from input_pipeline.clip import BadClip, Info
 
 # the picture of a song and the previews of a film are no clips
@@ -22,7 +22,7 @@ _SEEK = 8  # frames: to decode so few costs no more than to seek
 def probe(path):
   with _open(path) as (container, stream):
     codec = f'{stream.codec_context.name} {stream.codec_context.pix_fmt}'
-    packets = container.demux(stream)
+    packets = _until_damaged(container.demux(stream))
     first = list(itertools.islice(packets, index.FIRST))
     stamps = index.stamps(container, stream, first, path.stat().st_size)
     if stamps is None:
@@ -47,6 +47,8 @@ def probe(path):
   clip.check_pixels(frame.width, frame.height)
   height, width = picture.shape(frame, aspect)
   clip.check_pixels(width, height)
+  if frame.pts is not None and None not in stamps:
+    stamps = [stamp for stamp in stamps if stamp >= frame.pts]  # those before lean on what is cut
   clock, exact = _clock(stamps, frame.pts, fps, tick)
   return Info(len(stamps), height, width, fps, clock, tick, exact, codec=codec)
 
@@ -68,9 +70,33 @@ def _clock(stamps, first, fps, tick):
   return None, False
 
 
+def _until_damaged(packets):
+  """Those that come before the demuxer fails: a file that was cut off may end so."""
+  with contextlib.suppress(av.error.InvalidDataError):
+    yield from packets
+
+
 def _first_frame(packets):
   """What the first packets of a file, all of a short one, decode to first; None if to nothing."""
-  return next(itertools.chain.from_iterable(packet.decode() for packet in packets), None)
+  for packet in packets:
+    with contextlib.suppress(av.error.InvalidDataError):  # the last one may be cut off
+      for frame in packet.decode():
+        return frame
+  return None
+
+
+def _frames(container, stream):
+  """Frames in order, up to a packet that is damaged; of it, and after it, nothing is to be used."""
+  for packet in _until_damaged(container.demux(stream)):
+    if packet.size and packet.is_corrupt:
+      break
+    try:
+      yield from packet.decode()
+    except av.error.InvalidDataError:
+      break
+    if not packet.size:  # the last: the decoder gave what it held back
+      return
+  yield from stream.decode(None)
 
 
 def read(path, info, wanted, size):
@@ -90,13 +116,16 @@ def _decode(path, info, wanted, size, seek):
         )
       except av.FFmpegError:
         return None
-    for k, frame in enumerate(container.decode(stream)):
-      if seek and k == 0:
-        at = int(np.searchsorted(info.stamps, frame.pts or 0))
-        if at > wanted[0]:
+    for k, frame in enumerate(_frames(container, stream)):
+      if info.exact:
+        at = int(np.searchsorted(info.stamps, -1 if frame.pts is None else frame.pts))
+        is_known = at < len(info.stamps) and frame.pts == info.stamps[at]
+        if seek and (not is_known or (k == 0 and at > wanted[0])):
           return None
-      if seek and (at >= len(info.stamps) or frame.pts != info.stamps[at]):
-        return None
+        if not is_known:
+          raise BadClip(f'a frame at stamp {frame.pts}, which no packet of the file has')
+        if at > wanted[len(got)]:
+          raise BadClip(f'frame {wanted[len(got)]} is damaged: nothing was decoded of it')
       if at == wanted[len(got)]:
         if frame.is_corrupt:
           raise BadClip(f'frame {at} is damaged')
@@ -118,6 +147,22 @@ def _is_whole_gif(path):
     return file.read() == b';'
 
 
+class _Beginning:
+  """The first `end` bytes of a file, as a file."""
+
+  def __init__(self, file, end):
+    self._file, self._end = file, end
+
+  def read(self, size):
+    return self._file.read(max(0, min(size, self._end - self._file.tell())))
+
+  def seek(self, offset, whence=0):
+    return self._file.seek(*((self._end + offset,) if whence == 2 else (offset, whence)))
+
+  def tell(self):
+    return self._file.tell()
+
+
 @contextlib.contextmanager
 def _open(path):
   options = {'format_whitelist': demuxers.of(path), 'protocol_whitelist': 'file'}
@@ -126,6 +171,12 @@ def _open(path):
       container = stack.enter_context(av.open(f'file:{path}', options=options))
     except UnicodeEncodeError:  # a name that is not valid Unicode
       file = stack.enter_context(path.open('rb'))
+      container = stack.enter_context(av.open(file, options=options))
+    except (av.error.InvalidDataError, av.error.EOFError):
+      end = mp4.cut_fragment(path)
+      if end is None:
+        raise
+      file = _Beginning(stack.enter_context(path.open('rb')), end)
       container = stack.enter_context(av.open(file, options=options))
     streams = [s for s in container.streams.video if not s.disposition & _COVER]
     if not streams:

@@ -5,6 +5,7 @@ promise any number of them in a few bytes: a kilobyte can ask for gigabytes. The
 promises no more than its size allows.
 """
 
+import collections
 import mmap
 import re
 import struct
@@ -14,6 +15,7 @@ from input_pipeline.clip import BadClip
 
 _MAX_SAMPLES = 2 * clip.MAX_FRAMES  # pictures and sound
 _TABLES = re.compile(rb'stsz|stz2|trun|elst|cmov')
+_FRAGMENT = (b'moof', b'sidx', b'styp', b'emsg', b'prft', b'mfra')  # and mdat
 _FIRST = (b'ftyp', b'mdat', b'wide', b'free', b'skip')  # how an MP4 or MOV begins
 
 
@@ -34,6 +36,17 @@ def check(path) -> None:
     raise BadClip(
       f'{samples * edits} samples promised, more than {_MAX_SAMPLES}; cut it, or drop the sound'
     )
+
+
+def cut_fragment(path) -> int | None:
+  """Where the table of a fragment begins that the file ends inside of; None if in none."""
+  with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    last = collections.deque(_without_data(content), maxlen=1)
+    if not last:
+      return None
+    start, stop = last.pop()
+    size, kind = struct.unpack('>I4s', content[start : start + 8])
+    return start if kind in _FRAGMENT and start + size > stop else None
 
 
 def _without_data(content):
