@@ -28,8 +28,10 @@ def get_config() -> ml_collections.ConfigDict:
   data.size = 64  # height and width, a power of two
   data.batch = 32  # clips a step over all devices and processes
   data.clips = 4096  # how many the synthetic source holds
-  data.stride = 1  # frames from one taken of a video to the next ...
-  data.target_fps = 0.0  # ... or those that so many a second would show; 0: `stride` says
+  # Frames from one taken of a video to the next, or those that so many a second would show (0:
+  # `stride` says). Of a prepared set both are what it was made at.
+  data.stride = 1
+  data.target_fps = 0.0
   data.windows = 0  # clips a video gives, spread over it; 0: as many as half-overlapping ones fit
   data.short = 'drop'  # what becomes of a video too short: drop, loop or pad (its last frame held)
   data.labels = ''  # CSV of a folder: path, and any of label, split, group; UCF-101's, Kinetics'

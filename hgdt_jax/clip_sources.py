@@ -56,6 +56,20 @@ def with_classes(cfg: settings.Config, source) -> settings.Config:
   return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
 
 
+def with_timing(cfg: settings.Config, source) -> settings.Config:
+  """The configuration with the stride or rate that a prepared set was made at, if it says."""
+  if not hasattr(source, 'prepared_from'):
+    return cfg
+  stride, fps = source.timing['stride'], source.timing['fps']
+  if stride:
+    timing = {'stride': stride, 'target_fps': 0.0}
+  elif fps:
+    timing = {'stride': 1, 'target_fps': float(fps)}
+  else:
+    return cfg
+  return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, **timing))
+
+
 def census(sources) -> dict[str, Any]:
   """What the clips were taken for, for config.json, told on the terminal; `sources` by split."""
   told = census_of(sources.values())

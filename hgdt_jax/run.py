@@ -93,6 +93,7 @@ def _train(cfg, mesh, workdir):
       f'score; {more} or add clips'
     )
   cfg = clip_sources.with_classes(cfg, sources['train'])
+  cfg = clip_sources.with_timing(cfg, sources['train'])
   warm_start.check(cfg, mesh, workdir)
   processes.from_first(lambda: workdirs.open_to_train(cfg, workdir, census))
   cfg = workdirs.read_config(workdir)

@@ -31,6 +31,8 @@ _MAY_CHANGE = {
   *('config.hybrid.steps', 'config.hybrid.sampler', 'config.hybrid.spacing'),
   'config.hybrid.threshold',
 }
+# And these, of clips that were prepared: the set has the rate that it was made at.
+_RATE_OF_CLIPS = {'config.data.stride', 'config.data.target_fps'}
 # So may these, which a guard advises to change; config.json says since which step. Not to or from 0
 # what an optimiser is made of: its state would be another.
 _RATES = {'learning_rate', 'critic_learning_rate', 'denoiser_learning_rate'}  # of a stage
@@ -270,11 +272,12 @@ def _version_of(content):
 
 
 def _refuse_other(old, new, path):
+  may_change = _MAY_CHANGE | (_RATE_OF_CLIPS if old['data']['source'] == 'arrayrecord' else set())
   for name, was, now in _differences(old, new, 'config'):
     section, _, field = name.rpartition('.')
     is_length = field == 'steps' and section.removeprefix('config.') in STAGES
     is_tuned = _is_tunable(name) and (bool(was) == bool(now) or section == 'config.draft')
-    if not (is_length or is_tuned or {name, section} & _MAY_CHANGE):
+    if not (is_length or is_tuned or {name, section} & may_change):
       raise ValueError(
         f'{name} is {now!r}, but {path} was trained with {was!r}; '
         'set it back to go on, or choose another --workdir'

@@ -139,15 +139,29 @@ def _is_splits(splits):
     and isinstance(part.get('shards'), list)
     and all(isinstance(name, str) and _SHARD.fullmatch(name) for name in part['shards'])
     and type(part.get('clips')) is int
+    and _is_timing(part.get('timing', {'stride': None, 'fps': None}))
     for part in splits.values()
   )
+
+
+def _is_timing(timing):
+  if not isinstance(timing, dict) or not {'stride', 'fps'} <= timing.keys():
+    return False
+  stride, fps = timing['stride'], timing['fps']
+  rates = fps if isinstance(fps, list) else [] if fps is None else [fps]
+  is_stride = stride is None or (type(stride) is int and stride >= 1)
+  is_rates = all(type(rate) in (int, float) and rate > 0 for rate in rates)
+  return is_stride and is_rates and (stride is not None or not isinstance(fps, list))
 
 
 _SHARD = re.compile(r'[\w-][\w.-]*\.array_record')  # one name, in the folder itself
 _ABOUT = {
   'shape': (_is_shape, f'[T, H, W, 3], H and W equal, of {clip.MAX_BYTES} bytes at most'),
   'classes': (_is_classes, 'a list of names, each once'),
-  'splits': (_is_splits, '{split: {"shards": [NAME.array_record in this folder], "clips": N}}'),
+  'splits': (
+    _is_splits,
+    '{split: {"shards": [NAME.array_record in this folder], "clips": N, "timing": of it}}',
+  ),
   'fingerprint': (lambda text: isinstance(text, str), 'a text'),
   'census': (lambda facts: isinstance(facts, dict), 'a section'),
 }

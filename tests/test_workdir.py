@@ -232,6 +232,22 @@ def test_a_run_that_was_refused_before_its_first_checkpoint_binds_nobody(tmp_pat
   assert not (tmp_path / 'run' / 'metrics.jsonl').exists()  # another run's curves
 
 
+def test_the_rate_of_a_prepared_set_is_what_the_set_says(tmp_path, smallest):
+  """Runs begun when config.json had not the set's go on; clips of files have the one rate asked."""
+  for source in ('arrayrecord', 'folder'):
+    run = tmp_path / source
+    (run / 'checkpoints' / 'gan' / '2').mkdir(parents=True)
+    given = [_changed(smallest(), data=dict(source=source, stride=stride)) for stride in (1, 3)]
+    before, now = (settings.build(settings.Config, one) for one in given)
+    workdir.open_to_train(before, run)
+    if source == 'arrayrecord':
+      workdir.open_to_train(now, run)
+      assert workdir.read_config(run).data.stride == 3
+    else:
+      with pytest.raises(ValueError, match=r'config\.data\.stride is 3, but .* was trained with 1'):
+        workdir.open_to_train(now, run)
+
+
 def test_what_was_trained_binds_though_all_of_it_is_damaged(tmp_path, smallest):
   (tmp_path / 'run' / 'checkpoints' / 'gan' / 'damaged-2').mkdir(parents=True)
   workdir.open_to_train(settings.build(settings.Config, smallest()), tmp_path / 'run')

@@ -311,7 +311,7 @@ def test_links_are_followed(tmp_path, clips):
 
 
 def test_the_list_of_what_is_left_out_has_a_row_a_file(tmp_path):
-  """Which clip of a damaged file was drawn first, and so what is said of it, is a matter of luck."""
+  """Which clip of a damaged file was drawn first, and so what is said of it, is luck."""
   table = tmp_path / 'rejected.csv'
   rejected.append(table, [('train', 'a.npy', 'ends at frame 4')])
   rejected.append(table, [('train', 'a.npy', 'ends at frame 7'), ('test', 'a.npy', 'too short')])

@@ -278,6 +278,10 @@ def test_shards_outside_of_the_folder_are_refused(prepared, tmp_path, shard):
     (splits_with(shards=None), 'splits is'),
     (splits_with(clips='1'), 'splits is'),
     (splits_with(clips=None), 'splits is'),
+    *[(splits_with(timing=timing), 'splits is') for timing in (
+      3, {}, {'stride': 1}, {'stride': 0, 'fps': None}, {'stride': 'two', 'fps': None},
+      {'stride': 1, 'fps': 'fast'}, {'stride': None, 'fps': [8.0, 25.0]},
+    )],
     ({'fingerprint': 'gone'}, 'fingerprint is missing'),
     ({'fingerprint': 3}, 'fingerprint is 3, want a text'),
     ({'classes': ['horse']}, r'index\.csv, line \d+: label .cat., which is none of the classes'),
