@@ -8,6 +8,7 @@ from hgdt_jax import __version__
 VERBS = {  # modules that are run, and what each is for
   'main': ('hgdt_jax.main', 'train every stage, sample, score, write the report'),
   'sample': ('hgdt_jax.sample', 'draw clips from a run or from weights'),
+  'demo': ('hgdt_jax.demo', 'a page to play with a run or weights'),
   'evaluate': ('hgdt_jax.evaluate', 'score any two folders of clips'),
   'export': ('hgdt_jax.export', 'take what a run has learnt away as one file'),
   'prepare': ('input_pipeline.prepare', 'decode a set of clips once'),

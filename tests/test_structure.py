@@ -132,6 +132,8 @@ MAY_IMPORT = {
     'hgdt_jax.machine hgdt_jax.request hgdt_jax.sampling hgdt_jax.trained hgdt_jax.workdir '
     'hgdt_jax.writer'
   ),
+  'hgdt_jax.playground': ('hgdt_jax.request hgdt_jax.sampled hgdt_jax.sampling hgdt_jax.trained'),
+  'hgdt_jax.demo_page': 'hgdt_jax.playground hgdt_jax.trained',
   'hgdt_jax.run': 'jax ml_collections hgdt_jax input_pipeline',  # the composition root
   'hgdt_jax.notebook': 'hgdt_jax.report hgdt_jax.sampling hgdt_jax.writer',
   'hgdt_jax.api': (
@@ -153,12 +155,22 @@ MAY_IMPORT = {
     'hgdt_jax.cli hgdt_jax.methods hgdt_jax.publish hgdt_jax.stablehlo hgdt_jax.trained '
     'hgdt_jax.weights'
   ),
+  'hgdt_jax.demo': (
+    'hgdt_jax.cli hgdt_jax.demo_page hgdt_jax.donors hgdt_jax.machine hgdt_jax.trained '
+    'hgdt_jax.workdir'
+  ),
   'hgdt_jax.evaluate': (
     'input_pipeline hgdt_jax.cli hgdt_jax.clip_decoder hgdt_jax.clip_sides hgdt_jax.interrupts '
     'hgdt_jax.machine hgdt_jax.metrics hgdt_jax.scoring'
   ),
 }
-VERBS = ('hgdt_jax.main', 'hgdt_jax.sample', 'hgdt_jax.evaluate', 'hgdt_jax.export')
+VERBS = (
+  'hgdt_jax.main',
+  'hgdt_jax.sample',
+  'hgdt_jax.evaluate',
+  'hgdt_jax.export',
+  'hgdt_jax.demo',
+)
 PACKAGES = ('hgdt_jax',)  # their rule is not that of the modules in them
 
 
@@ -242,7 +254,7 @@ def test_nothing_imports_a_verb_or_the_composition_root():
 
 
 def test_only_verbs_define_flags():
-  verbs = {'main.py', 'sample.py', 'evaluate.py', 'export.py', 'cli.py'}
+  verbs = {'main.py', 'sample.py', 'evaluate.py', 'export.py', 'demo.py', 'cli.py'}
   for path in CODE:
     if path.name not in verbs:
       assert 'flags.DEFINE' not in path.read_text(), path
