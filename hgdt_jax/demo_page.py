@@ -17,6 +17,21 @@ _CSS = """
 #draft video, #clips video {image-rendering: pixelated}
 #said {min-height: 3em}
 """
+# The editor passes over a file that it cannot decode, and tells nobody.
+_HEAD = """<script>
+addEventListener('unhandledrejection', (event) => {
+  const editor = document.querySelector('#image');
+  if (!editor || event.reason?.name !== 'InvalidStateError') return;
+  event.preventDefault();
+  document.querySelector('#bad_image')?.remove();
+  const says = document.createElement('p');
+  says.id = 'bad_image';
+  says.role = 'alert';
+  says.textContent = 'First image: that file is not an image.';
+  editor.before(says);
+  setTimeout(() => says.remove(), 10000);
+});
+</script>"""
 _FOLLOWS = ('says', 'tau', 'evaluations', 'image', 'no_image')  # what follows the method
 _EMPTY = 'Choose, then draw. The first time of a method takes longer: programs are compiled.'
 
@@ -54,6 +69,7 @@ def serve(model: Trained, folder: pathlib.Path, host: str, port: int, share: boo
     share=share,
     theme=theme,
     css=_CSS,
+    head=_HEAD,
     footer_links=[],
     run_history=False,
     quiet=True,
@@ -84,13 +100,14 @@ def build(model: Trained, folder: pathlib.Path):
       asked['method'],
       [follows[name] for name in _FOLLOWS],
       show_progress='hidden',
+      api_visibility='private',
     )
     button.click(
       _drawer(gr, model, folder, tuple(asked)),
       list(asked.values()),
       list(shown.values()),
       show_progress_on=shown['clip'],
-      api_name='draw',
+      api_visibility='private',  # from Python there is hgdt_jax.load
     )
   return page
 
@@ -162,7 +179,7 @@ def _controls(gr, model, usual):
       fixed_canvas=True,
       height=330,
       buttons=[],
-      label='First image, if you like: upload or draw it',
+      label='First image',
       elem_id='image',
     )
   follows['no_image'] = gr.Markdown(of.no_image, elem_id='no_image')
