@@ -55,7 +55,7 @@ def serve(model: Trained, folder: pathlib.Path, host: str, port: int, share: boo
     share: gives it a public address too.
 
   Raises:
-    OSError: somebody else listens there.
+    OSError: it cannot listen there.
   """
   import gradio as gr
 
@@ -63,18 +63,24 @@ def serve(model: Trained, folder: pathlib.Path, host: str, port: int, share: boo
   sans = ('system-ui', 'sans-serif')  # of the machine that shows it: the default fetches one
   theme = gr.themes.Default(font=sans, font_mono=('ui-monospace', 'monospace'))
   page = build(model, folder)
-  _, local, public = page.launch(
-    server_name=host,
-    server_port=port,
-    share=share,
-    theme=theme,
-    css=_CSS,
-    head=_HEAD,
-    footer_links=[],
-    run_history=False,
-    quiet=True,
-    prevent_thread_lock=True,
-  )
+  try:
+    _, local, public = page.launch(
+      server_name=host,
+      server_port=port,
+      share=share,
+      theme=theme,
+      css=_CSS,
+      head=_HEAD,
+      footer_links=[],
+      run_history=False,
+      quiet=True,
+      prevent_thread_lock=True,
+    )
+  except OSError as error:
+    raise OSError(
+      f'cannot listen at --host={host} --port={port}: it is taken, or no address of this machine; '
+      'name another'
+    ) from error
   print(f'page at {public or local}; Ctrl-C ends it', flush=True)
   while True:  # the server has threads of its own
     time.sleep(1)

@@ -1,5 +1,6 @@
 """The page to play with, in headless Chromium: every control is used, a clip is seen to play."""
 
+import importlib.util
 import os
 import pathlib
 import queue
@@ -19,8 +20,9 @@ from PIL import Image
 
 from input_pipeline import video_files
 
-pytest.importorskip('gradio', reason='the extra demo is not installed')
-sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+if not importlib.util.find_spec('gradio'):  # which takes seconds to import
+  pytest.skip('the extra demo is not installed', allow_module_level=True)
+sync_api = pytest.importorskip('playwright.sync_api', reason='the extra browser is not installed')
 
 ROOT = pathlib.Path(__file__).parents[1]
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
@@ -215,3 +217,15 @@ def test_a_slider_keeps_to_its_range(page):
   _set(page, 'tau', 7)
   assert page.input_value('#tau input[type=number]') == '1'
   assert 'tau 1.' in _draw(page)
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(address, finished):
+  port = address.strip('/').rpartition(':')[2]
+  done = subprocess.run(
+    [sys.executable, '-m', 'hgdt_jax.demo', f'--workdir={finished}', f'--port={port}'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+  assert f'demo: cannot listen at --host=127.0.0.1 --port={port}' in done.stderr
