@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+import flax
 import jax
 import jax.numpy as jnp
 
@@ -96,9 +97,26 @@ def completed(cfg: settings.Config, given: Net, own: Net) -> Net:
   params = {n: leaf for n, leaf in own.params.items() if n.startswith(cfg.denoiser.late)}
   params |= given.params
   if has_other_labels(given, own):
+    params = _of_own_inputs(params, own.params)
     params.pop(LABEL, None)
     params |= {LABEL: own.params[LABEL]} if LABEL in own.params else {}
   return given.replace(params=params)
+
+
+def _of_own_inputs(params, own):
+  """With kernels of as many inputs as `own`, where only one of the two takes a label.
+
+  Embeddings of labels begin at zero, and where they are joined to other inputs they come last: so
+  nothing is lost with those inputs, and nothing changed by new ones of weight zero.
+  """
+  flat, like = (flax.traverse_util.flatten_dict(dict(tree)) for tree in (params, own))
+  widths = {jnp.shape(leaf)[-1] for path, leaf in (flat | like).items() if path[0] == LABEL}
+  for path, leaf in flat.items():
+    has, want = jnp.shape(leaf), jnp.shape(like.get(path, leaf))
+    more = want[0] - has[0] if len(has) == len(want) == 2 and has[1] == want[1] else 0
+    if abs(more) in widths:
+      flat[path] = leaf[: want[0]] if more < 0 else jnp.pad(leaf, ((0, more), (0, 0)))
+  return flax.traverse_util.unflatten_dict(flat)
 
 
 def has_other_labels(given: Net, own: Net) -> bool:

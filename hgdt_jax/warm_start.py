@@ -1,5 +1,6 @@
 """Stages that begin with networks trained elsewhere: `config.init_from`."""
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -65,7 +66,8 @@ def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir) -> None:
         others = ', '.join(gift.donor.lent[gift.stage])
         raise ValueError(f'{where}: has {others}, and stage {stage} {", ".join(own)}')
       for name, net in nets.items():
-        if misfit := handed_on.misfit(handed_on.completed(cfg, net, own[name]), own[name]):
+        whole = jax.eval_shape(functools.partial(handed_on.completed, cfg), net, own[name])
+        if misfit := handed_on.misfit(whole, own[name]):
           raise ValueError(f'{where}: its {name} does not fit: {misfit}')
         if processes.is_first() and handed_on.has_other_labels(net, own[name]):
           print(f'{where}: its {name} is of other classes; here those begin anew', flush=True)

@@ -90,8 +90,8 @@ MAY_IMPORT = {
   'hgdt_jax.clip_sources': 'input_pipeline hgdt_jax.settings hgdt_jax.processes',
   'hgdt_jax.lending': 'hgdt_jax.settings hgdt_jax.methods hgdt_jax.stages hgdt_jax.workdir',
   'hgdt_jax.handed_on': (
-    'jax hgdt_jax.checkpoint hgdt_jax.settings hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state '
-    'hgdt_jax.workdir'
+    'flax jax hgdt_jax.checkpoint hgdt_jax.settings hgdt_jax.sharding hgdt_jax.stages '
+    'hgdt_jax.state hgdt_jax.workdir'
   ),
   'hgdt_jax.drawing': (
     'jax hgdt_jax.settings hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.pixels '

@@ -194,21 +194,38 @@ def test_a_run_begins_with_them(tiny_dict, finished, exported, tmp_path, one_dev
     jax.tree.map(near, dict(there[name].params), dict(params))
 
 
+@pytest.mark.parametrize('classes', [0, 6])
 def test_other_classes_begin_anew_and_that_is_said(
-  tiny_dict, exported, tmp_path, one_device, capsys
+  tiny_dict, exported, tmp_path, one_device, capsys, classes
 ):
-  tiny_dict |= {'stages': ('diffusion',), 'init_from': (str(exported),)}
+  tiny_dict |= {'stages': ('gan', 'diffusion'), 'init_from': (str(exported),)}
   tiny_dict['evaluation']['checks'] = 0
-  tiny_dict['data']['classes'] = 0
-  tiny_dict['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)
+  tiny_dict['data']['classes'] = classes
+  tiny_dict['gan'] |= dict(steps=1, learning_rate=1e-7)
+  tiny_dict['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)  # its only step has the rate 0
   with one_device() as mesh:
     run.train_stages(tiny_dict, tmp_path)
     cfg = workdirs.read_config(tmp_path)
-    begun = handed_on.weights(tmp_path, cfg, 'diffusion', mesh, ['denoiser'])['denoiser'].params
-  there = dict(weights.read(exported).nets['joint']['denoiser'].params)
-  assert there.pop('label') and 'label' not in begun
-  jax.tree.map(np.testing.assert_array_equal, there, dict(begun))
-  assert 'its denoiser is of other classes; here those begin anew' in capsys.readouterr().out
+    begun = {
+      name: dict(handed_on.weights(tmp_path, cfg, stage, mesh, [name])[name].params)
+      for stage, name in (('gan', 'generator'), ('diffusion', 'denoiser'))
+    }
+  near = lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+  for name, params in begun.items():
+    there = dict(weights.read(exported).nets['joint'][name].params)
+    label, embedding = there.pop('label'), params.pop('label', None)
+    assert label and (embedding is None) == (classes == 0)
+    if embedding is not None:
+      near(
+        embedding['Embed_0']['embedding'],
+        np.zeros((classes + 1, *label['Embed_0']['embedding'].shape[1:])),
+      )
+    if name == 'generator' and not classes:  # less the inputs that were the label's
+      content = there['content0']['kernel'][: cfg.draft.generator.content_size]
+      there['content0'] = there['content0'] | {'kernel': content}
+    jax.tree.map(near, there, params)
+  said = capsys.readouterr().out
+  assert said.count('is of other classes; here those begin anew') == 2
 
 
 def test_what_is_in_no_file_cannot_be_begun_with(tiny_dict, finished, tmp_path, one_device):
