@@ -8,7 +8,7 @@ import importlib.machinery
 import pathlib
 import sys
 
-__all__ = ['config', 'evaluate', 'load', 'show', 'show_flow', 'show_over', 'train']
+__all__ = ['config', 'evaluate', 'load', 'prepare', 'show', 'show_flow', 'show_over', 'train']
 __version__ = '0.4.0'
 
 _BESIDE = ('configs', 'input_pipeline')  # packages that are installed with this one

@@ -28,17 +28,22 @@ from hgdt_jax import (
   flows,
   laws,
   notebook,
+  publish,
   results,
   run,
   sampled,
+  scoring,
   trained,
+  weights,
 )
 from hgdt_jax import workdir as workdirs
+from hgdt_jax.clip_decoder import Cut
 from hgdt_jax.metrics import score
 from hgdt_jax.notebook import show, show_flow, show_over
 from hgdt_jax.request import Request
+from input_pipeline import prepare as prepared
 
-__all__ = ['config', 'evaluate', 'load', 'show', 'show_flow', 'show_over', 'train']
+__all__ = ['config', 'evaluate', 'load', 'prepare', 'show', 'show_flow', 'show_over', 'train']
 
 RECIPES = 'configs'  # the package that recipes are modules of
 _DEFAULT = 'hybrid'
@@ -56,7 +61,7 @@ class Model:
   """
 
   def __init__(self, donor: donors.Donor):
-    is_run = isinstance(donor, donors.Run)
+    self._donor, is_run = donor, isinstance(donor, donors.Run)
     self.workdir = donor.workdir if is_run else None
     self.about = {} if is_run else donor.about
     workdirs.use_compile_cache(donor.cache)
@@ -76,6 +81,30 @@ class Model:
       ValueError: the model cannot do what is asked.
     """
     return sampled.draw(self._trained, Request(method=method, num=num, **asked))
+
+  def write(
+    self, out: str | os.PathLike, num: int = 16, *, clip_format: str = 'mp4', **asked: Any
+  ) -> None:
+    """Writes what `sample` draws to a folder, as the verb `sample`, whose formats there are.
+
+    Raises: as `sample`; ValueError where `out` holds other things than clips.
+    """
+    asked = Request(num=num, **asked)
+    sampled.write(self._donor, pathlib.Path(out), asked, clip_format)
+
+  def export(self, path: str | os.PathLike, dtype: str = 'float16', **about: str) -> None:
+    """Writes the weights of a run as one file that `load` reads, as the verb `export`.
+
+    Args:
+      dtype: 'float32' or 'float16'.
+      **about: `data` and `licence`, a line each.
+
+    Raises:
+      ValueError: this is no run, or nothing of it is done.
+    """
+    if self.workdir is None:
+      raise ValueError('these are weights already')
+    weights.write(publish.of_run(self.workdir, **about), pathlib.Path(path), dtype)
 
   def clips(self, num: int = 8) -> np.ndarray:
     """Real clips that were held out, uint8 `[num, T, H, W, C]`.
@@ -250,19 +279,52 @@ def load(source: str | os.PathLike) -> Model:
   return Model(donors.find(source))
 
 
-def evaluate(
-  real: np.ndarray,
-  fake: np.ndarray,
-  metrics: Sequence[str] = ('frechet_random_conv3d', 'motion_ratio'),
-  weights: str | os.PathLike | None = None,
-) -> dict[str, float]:
-  """Scores clips uint8 `[N, T, H, W, C]` against real ones; files are for the verb `evaluate`.
+def prepare(
+  path: str | os.PathLike, out: str | os.PathLike, *, frames: int, size: int, **options: Any
+) -> dict[str, int]:
+  """Decodes a folder of clips once, as the verb `prepare`; goes on with what is there.
+
+  What it finds in the folder is printed.
 
   Args:
+    frames: of a clip.
+    size: height and width of a clip, in pixels.
+    **options: of `python -m input_pipeline.prepare`: `fps`, `stride`, `test_share`, `labels`, ...
+
+  Returns:
+    Clips of each split.
+
+  Raises:
+    ValueError, OSError: there is nothing that can be used, or `out` holds another set.
+  """
+  options = {'path': str(path), 'frames': frames, 'size': size, 'seed': 0} | options
+  splits, workers = ('train', 'test'), os.cpu_count()
+  return prepared.prepare_source('folder', out, splits, options, workers=workers)
+
+
+def evaluate(
+  real: np.ndarray | str | os.PathLike,
+  fake: np.ndarray | str | os.PathLike,
+  metrics: Sequence[str] = ('frechet_random_conv3d', 'motion_ratio'),
+  weights: str | os.PathLike | None = None,
+  *,
+  frames: int = 16,
+) -> dict[str, float]:
+  """Scores clips against real ones; both sides are arrays, or both folders.
+
+  Args:
+    real, fake: uint8 `[N, T, H, W, C]`; or folders of clips, from any trainer, of which is printed
+      what they were taken for. The verb `evaluate` has more options for them.
     metrics: names, of `python -m hgdt_jax.main --list`.
     weights: folder of converted weights of feature networks; None for those of packages.
+    frames: of the clips that are cut from files.
 
   Raises: as `metrics.score.score_sets`.
   """
-  found = score.score_clips(real, fake, metrics, weights)
+  if isinstance(real, np.ndarray):
+    found = score.score_clips(real, fake, metrics, weights)
+  else:
+    folders = (pathlib.Path(side).expanduser() for side in (real, fake))
+    cut = Cut(frames=frames)
+    found = scoring.score_folders(*folders, metrics, cut, weights, say=print).scores
   return {name: one.value for name, one in found.items()}

@@ -22,12 +22,15 @@ _LOSS = ', to be looked at; to be scored, --format=mp4-lossless keeps every pixe
 
 
 def write(
-  source: str | os.PathLike, out: pathlib.Path, asked: Request, clip_format: str = 'mp4'
+  source: str | os.PathLike | donors.Donor,
+  out: pathlib.Path,
+  asked: Request,
+  clip_format: str = 'mp4',
 ) -> None:
   """Writes clips drawn from the model of a `source`; they replace what an earlier call wrote.
 
   Args:
-    source: a workdir, a file of weights, or the name of shipped ones.
+    source: as `donors.find` takes it, or what it found.
 
   Raises:
     ValueError: the method needs a stage that is not done, there is no such method, sampler or
@@ -36,7 +39,7 @@ def write(
   """
   folders.refuse_foreign(out)
   machine.refuse_without()
-  donor = donors.find(source)
+  donor = donors.find(source) if isinstance(source, str | os.PathLike) else source
   workdirs.use_compile_cache(donor.cache)
   model = trained.Trained.load(donor, asked.method)
   print(machine.line(model.mesh, model.cfg.dtype), flush=True)

@@ -48,34 +48,44 @@ def main(arguments=None) -> int:
   """Runs the command line; returns the exit code."""
   try:
     args = _parse(arguments)
-    args.out = os.path.expanduser(args.out)
   except ImportError as e:
     print(f'prepare: --plugins: {e}', file=sys.stderr)
     return 1
   options = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
-  if 'rejected_csv' in SOURCES[args.source].options:
-    options['rejected_csv'] = str(pathlib.Path(args.out) / 'rejected.csv')
+  options |= {name: getattr(args, name) for name in ('path', 'frames', 'size', 'seed')}
+  written = {'shard_clips': args.shard_clips, 'workers': args.workers}
   try:
-    sources = {
-      split: make_source(
-        args.source, path=args.path, frames=args.frames, size=args.size, split=split,
-        seed=args.seed, **options,
-      )
-      for split in args.splits.split(',')
-    }  # fmt: skip
-    if told := census.of_sources(sources.values()):
-      print(told, flush=True)
-    counts = prepare(sources, args.out, shard_clips=args.shard_clips, workers=args.workers)
+    prepare_source(args.source, args.out, args.splits.split(','), options, **written)
   except (ValueError, OSError) as e:
     print(f'prepare: {e}', file=sys.stderr)
     return 1
   except KeyboardInterrupt:
     print('prepare: stopped; the same command goes on from here', file=sys.stderr)
     return 1
-  left_out = len(rejected.read(pathlib.Path(args.out) / 'rejected.csv'))
+  return 0
+
+
+def prepare_source(source, out, splits, options, **written) -> dict:
+  """`prepare` of a source that is named, which says what it found and what came of it.
+
+  Args:
+    options: as `make_source` takes them.
+    **written: as `prepare` takes them.
+
+  Raises:
+    ValueError, OSError: the source holds nothing that can be used, or `out` something else.
+  """
+  out = pathlib.Path(out).expanduser()
+  if 'rejected_csv' in SOURCES[source].options:
+    options = options | {'rejected_csv': str(out / 'rejected.csv')}
+  sources = {split: make_source(source, split=split, **options) for split in splits}
+  if told := census.of_sources(sources.values()):
+    print(told, flush=True)
+  counts = prepare(sources, out, **written)
+  left_out = len(rejected.read(out / 'rejected.csv'))
   print(', '.join(f'{n} clips in {split}' for split, n in counts.items()), end='; ')
   print(f'{left_out} files left out (see rejected.csv)' if left_out else 'no file left out')
-  return 0
+  return counts
 
 
 def prepare(sources, out, *, shard_clips=256, workers=0) -> dict:

@@ -74,6 +74,36 @@ def test_scores_are_those_of_the_metrics():
   assert found == {name: one.value for name, one in wanted.items()}
 
 
+def test_folders_are_scored_as_by_the_verb(tmp_path, capsys):
+  real, fake = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 16, 16, 3), np.uint8)
+  for name, clips in (('real', real), ('fake', fake)):
+    (tmp_path / name).mkdir()
+    for i, video in enumerate(clips):
+      np.savez(tmp_path / name / f'{i}.npz', video=video)
+  folders = str(tmp_path / 'real'), tmp_path / 'fake'
+  found = api.evaluate(*folders, ['psnr', 'motion_ratio'], frames=4)
+  assert found == pytest.approx(api.evaluate(real, fake, ['psnr', 'motion_ratio']))
+  assert f'{folders[0]}: 4 clips' in capsys.readouterr().out
+
+
+def test_a_folder_goes_in_and_clips_and_weights_come_out(finished, one_device, tmp_path, capsys):
+  with one_device():
+    model = hgdt_jax.load(finished)
+    model.write(tmp_path / 'clips', num=8, seed=1, clip_format='mp4-lossless')
+    model.export(tmp_path / 'model.safetensors', 'float32', licence='CC0-1.0')
+    taken = hgdt_jax.load(tmp_path / 'model.safetensors')
+    assert taken.about['licence'] == 'CC0-1.0'
+    np.testing.assert_array_equal(taken.sample(num=2), model.sample(num=2))
+    with pytest.raises(ValueError, match='these are weights already'):
+      taken.export(tmp_path / 'again.safetensors')
+  options = dict(frames=4, size=16, test_share=0.25)
+  counts = hgdt_jax.prepare(tmp_path / 'clips', tmp_path / 'set', **options)
+  assert list(counts) == ['train', 'test'] and sum(counts.values()) == 8
+  assert 'clips: 8 clips' in capsys.readouterr().out
+  with pytest.raises(ValueError, match="no option 'sizes'; it has stride, fps"):
+    hgdt_jax.prepare(tmp_path / 'clips', tmp_path / 'set', **options, sizes=3)
+
+
 def test_what_is_inside_a_hybrid(finished, one_device):
   with one_device():
     model = hgdt_jax.load(finished)
