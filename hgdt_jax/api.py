@@ -313,8 +313,8 @@ def evaluate(
   """Scores clips against real ones; both sides are arrays, or both folders.
 
   Args:
-    real, fake: uint8 `[N, T, H, W, C]`; or folders of clips, from any trainer, of which is printed
-      what they were taken for. The verb `evaluate` has more options for them.
+    real: uint8 `[N, T, H, W, C]`; or a folder of clips, of which is printed what it was taken for.
+    fake: the same, from any trainer. The verb `evaluate` has more options for folders.
     metrics: names, of `python -m hgdt_jax.main --list`.
     weights: folder of converted weights of feature networks; None for those of packages.
     frames: of the clips that are cut from files.

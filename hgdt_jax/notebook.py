@@ -4,8 +4,10 @@ import base64
 import contextlib
 import io
 import pathlib
+import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -122,11 +124,19 @@ def following(workdir: pathlib.Path) -> Iterator[None]:
   thread = threading.Thread(target=follow, daemon=True)
   thread.start()
   try:
-    yield
+    with warnings.catch_warnings():
+      warnings.showwarning = _say_warning
+      yield
   finally:
     ended.set()
     thread.join()
     look()
+
+
+def _say_warning(message, category, filename, lineno, file=None, line=None):
+  """In a line, as the verbs do: where the code stands that gives it helps nobody."""
+  del category, filename, lineno, file, line
+  print(f'warning: {message}', file=sys.stderr, flush=True)
 
 
 def _curves(workdir):

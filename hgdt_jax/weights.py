@@ -50,7 +50,8 @@ class Weights:
   @property
   def where(self) -> str:
     """For messages."""
-    return str(self.path)
+    is_shipped = self.path is not None and self.path.parent == _FOLDER
+    return f'the shipped weights {self.path.stem}' if is_shipped else str(self.path)
 
   @property
   def lent(self) -> dict[str, Collection[str]]:

@@ -3,6 +3,7 @@
 import io
 import re
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -102,6 +103,13 @@ def test_a_run_is_followed_in_a_notebook_alone(shown, monkeypatch, tmp_path):
   assert len(strips.seen) == 1 and curves.seen and len(set(curves.seen)) == len(curves.seen)
   for one in rows:
     one.close()
+
+
+def test_a_warning_is_one_line(shown, monkeypatch, tmp_path, capsys):
+  monkeypatch.setattr(writer, 'in_notebook', lambda: True)
+  with notebook.following(tmp_path):
+    warnings.warn('64 clips asked for, the source holds 18', stacklevel=1)
+  assert capsys.readouterr().err == 'warning: 64 clips asked for, the source holds 18\n'
 
 
 def test_what_broke_a_run_is_raised_and_nothing_goes_on(shown, monkeypatch, tmp_path):
