@@ -259,9 +259,11 @@ def train(config: ConfigDict | Mapping[str, Any], workdir: str | os.PathLike) ->
   A run that was stopped goes on when the call is repeated. In a notebook its curves and what it
   draws on its way are shown meanwhile.
 
-  Raises: as `run.main`.
+  Raises: as `run.main`; ValueError for a workdir without a name.
   """
-  workdir = pathlib.Path(workdir)
+  if not os.fspath(workdir):
+    raise ValueError("workdir is '', which would be the current folder; name one")
+  workdir = pathlib.Path(workdir).expanduser()
   with notebook.following(workdir):
     run.main(config, workdir)
   return Model(donors.Run(workdir))

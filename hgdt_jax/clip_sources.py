@@ -52,6 +52,8 @@ def with_classes(cfg: settings.Config, source) -> settings.Config:
       f'config.data.classes={asked}: the source has {found}: {", ".join(source.classes)}; '
       'use -1 for all of them, or 0 to train without'
     )
+  if asked > found and processes.is_first():
+    print(f'config.data.classes={asked}: the source has {found}; the others are never seen')
   classes = found if asked == -1 else asked
   return dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, classes=classes))
 

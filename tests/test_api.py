@@ -67,6 +67,11 @@ def test_a_locked_configuration_trains_as_its_dictionary(monkeypatch, smallest, 
   assert given['cfg'] == given['first']
 
 
+def test_a_workdir_without_a_name_is_refused(smallest):
+  with pytest.raises(ValueError, match="workdir is '', which would be the current folder"):
+    hgdt_jax.train(smallest(), '')
+
+
 def test_scores_are_those_of_the_metrics():
   real, fake = np.random.default_rng(0).integers(0, 256, (2, 8, 4, 16, 16, 3), np.uint8)
   found = api.evaluate(real, fake, ['psnr', 'motion_ratio'])
