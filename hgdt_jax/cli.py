@@ -113,8 +113,12 @@ def _say_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def _say_unraisable(unraisable):
-  """But not of each write that a full disk left undone in a loop of orbax's that has ended."""
-  if str(unraisable.exc_value) != 'Event loop is closed':
+  """But not of each write that a full disk left undone in a loop of orbax's that has ended.
+
+  Nor of a signal that came in a callback: whoever asks next is told of it.
+  """
+  is_signal = isinstance(unraisable.exc_value, interrupts.Interrupted)
+  if str(unraisable.exc_value) != 'Event loop is closed' and not is_signal:
     sys.__unraisablehook__(unraisable)
 
 

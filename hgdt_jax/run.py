@@ -76,6 +76,7 @@ def _opened(given, workdir):
     if advice := machine.advice(cfg.dtype, cfg.clip):
       logging.warning(advice)
   _check_metrics(cfg)
+  warm_start.find(cfg, workdir)
   with contextlib.ExitStack() as stack:
     processes.from_first(lambda: stack.enter_context(lock.held(workdir)))
     yield cfg, mesh

@@ -1,6 +1,7 @@
 """Stages that begin with networks trained elsewhere: `config.init_from`."""
 
 import functools
+import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -48,12 +49,25 @@ def networks(cfg: settings.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[
   return found
 
 
-def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir) -> None:
+def find(cfg: settings.Config, workdir: pathlib.Path) -> None:
+  """That what stages not begun in `workdir` are to begin with is there.
+
+  Raises:
+    ValueError: it is not, or damaged.
+  """
+  for stage in cfg.stages:
+    if not workdirs.last_step(workdir, stage):
+      named = settings.donor_of(stage, cfg.init_from)
+      for source in [named[0]] if named else settings.donors_of_all(cfg.init_from):
+        _found(cfg, source)
+
+
+def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) -> None:
   """That those of stages not begun in `workdir` are there and fit; nothing is read but shapes.
 
   Raises:
-    FileNotFoundError: there is no such workdir or file.
-    ValueError: the stage of it is not done, or its networks have other parameters; names them.
+    ValueError: there is no such workdir or file, the stage of it is not done, or its networks
+      have other parameters; names them.
   """
   for stage in cfg.stages:
     if workdirs.last_step(workdir, stage):
@@ -79,12 +93,19 @@ def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir) -> None:
       )
 
 
+def _found(cfg, source):
+  try:
+    return donors.find(source)
+  except (FileNotFoundError, ValueError) as error:
+    raise ValueError(f'config.init_from={cfg.init_from}: {error}') from error
+
+
 def _gifts(cfg, stage, mesh) -> Iterator[Gift]:
   """What another run gives the stage; without names where it has nothing that this one wants."""
   own = handed_on.abstract_state(cfg, stage, mesh).nets
   if found := settings.donor_of(stage, cfg.init_from):
     source, other = found
-    donor = donors.find(source)
+    donor = _found(cfg, source)
     if other not in donor.lent:
       where = f'config.init_from: {donor.where}, stage {other}'
       there = ', '.join(donor.cfg.stages)
@@ -93,7 +114,7 @@ def _gifts(cfg, stage, mesh) -> Iterator[Gift]:
     return
   wanted = [name for name in own if name not in cfg.starts_from(stage)]
   for source in settings.donors_of_all(cfg.init_from):
-    donor, of_stage = donors.find(source), {}
+    donor, of_stage = _found(cfg, source), {}
     for name in wanted:
       if lender := _last(donor, name):
         of_stage.setdefault(lender, []).append(name)
