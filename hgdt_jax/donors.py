@@ -8,8 +8,6 @@ import jax
 
 from hgdt_jax import handed_on, weights
 from hgdt_jax import workdir as workdirs
-from hgdt_jax.stages import STAGES
-from hgdt_jax.stages.types import JUDGES
 from hgdt_jax.state import Net
 
 
@@ -39,6 +37,11 @@ class Run:
     """Configuration and steps say it all: the same run twice ends with the same weights."""
     return ''
 
+  def has_late(self, stage: str) -> bool:
+    """Whether the late parameters of a stage's denoiser were trained, here or where it began."""
+    stages = self.cfg.stages[: self.cfg.stages.index(stage) + 1]
+    return 'aligner' in stages or bool(self.cfg.init_from)
+
   def networks(self, stage: str, names: Collection[str], mesh: jax.sharding.Mesh) -> dict[str, Net]:
     """Raises as `handed_on.weights`."""
     return handed_on.weights(self.workdir, self.cfg, stage, mesh, names)
@@ -48,12 +51,9 @@ class Run:
     lending.say_what_is_not_done(method, self.workdir)
 
   def _networks_of(self, stage):
-    names = set(self.cfg.present(STAGES[stage].trains + STAGES[stage].takes))
-    if JUDGES in names:
-      names |= set(self.cfg.draft.judges)
-    if workdirs.format_of(self.workdir) < 3:  # there the bridge knew no noise level
-      names.discard('bridge')
-    return names - {JUDGES}
+    # Before format 3 the bridge knew no noise level.
+    useless = {'bridge'} if workdirs.format_of(self.workdir) < 3 else set()
+    return self.cfg.networks_of(stage) - useless
 
 
 Donor = Run | weights.Weights

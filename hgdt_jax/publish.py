@@ -41,19 +41,12 @@ def of_run(
   if not wanted:
     raise ValueError(f'{run.where}: no method draws with stages {", ".join(stages) or "done"}')
   mesh = sharding.fitting_mesh(1, 1)
-  nets = {
-    stage: {
-      name: _learnt(cfg, stage, net) for name, net in run.networks(stage, names, mesh).items()
-    }
-    for stage, names in wanted.items()
-  }
+  nets = {}
+  for stage, names in wanted.items():
+    nets[stage] = run.networks(stage, sorted(names), mesh)
+    if 'denoiser' in names and not run.has_late(stage):
+      nets[stage]['denoiser'] = handed_on.without_late(cfg, nets[stage]['denoiser'])
   return weights.Weights(_without_paths(cfg), nets, _about(run, wanted, data, licence))
-
-
-def _learnt(cfg, stage, net):
-  """A denoiser without late parameters that no stage has trained yet."""
-  is_early = cfg.aligns and cfg.stages.index(stage) < cfg.stages.index('aligner')
-  return handed_on.without_late(cfg, net) if is_early and not cfg.init_from else net
 
 
 def _without_paths(cfg: settings.Config) -> settings.Config:

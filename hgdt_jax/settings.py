@@ -213,6 +213,11 @@ class Config:
         found += self.draft.judges if network == JUDGES else (network,)
     return found
 
+  def networks_of(self, stage: str) -> set[str]:
+    """Those that a stage trains for others or takes over, judges by their names."""
+    names = set(self.present(STAGES[stage].trains + STAGES[stage].takes))
+    return names - {JUDGES} | set(self.draft.judges if JUDGES in names else ())
+
   def present(self, networks: Iterable[str]) -> list[str]:
     """Of the names of networks, those that this configuration has."""
     absent = {'bridge': not self.bridges, 'autoencoder': not self.space.learns}

@@ -34,17 +34,15 @@ class Gift(NamedTuple):
     return self._learnt({name: nets[name] for name in self.names})
 
   def _learnt(self, nets):
-    cfg = self.donor.cfg
-    before = cfg.stages[: cfg.stages.index(self.stage) + 1]
-    if 'denoiser' not in nets or 'aligner' in before or cfg.init_from:
+    if 'denoiser' not in nets or self.donor.has_late(self.stage):
       return nets
-    return nets | {'denoiser': handed_on.without_late(cfg, nets['denoiser'])}
+    return nets | {'denoiser': handed_on.without_late(self.donor.cfg, nets['denoiser'])}
 
 
 def networks(cfg: settings.Config, stage: str, mesh: jax.sharding.Mesh) -> dict[str, Net]:
   """Those that a stage is given, by name; none where nothing is to be."""
   found = {}
-  for gift in _gifts(cfg, stage, mesh):
+  for gift in _gifts(cfg, stage, mesh, {}):
     found |= gift.networks(mesh)
   return found
 
@@ -55,11 +53,12 @@ def find(cfg: settings.Config, workdir: pathlib.Path) -> None:
   Raises:
     ValueError: it is not, or damaged.
   """
+  known = {}
   for stage in cfg.stages:
     if not workdirs.last_step(workdir, stage):
       named = settings.donor_of(stage, cfg.init_from)
       for source in [named[0]] if named else settings.donors_of_all(cfg.init_from):
-        _found(cfg, source)
+        _found(cfg, source, known)
 
 
 def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) -> None:
@@ -69,12 +68,13 @@ def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) 
     ValueError: there is no such workdir or file, the stage of it is not done, or its networks
       have other parameters; names them.
   """
+  known = {}
   for stage in cfg.stages:
     if workdirs.last_step(workdir, stage):
       continue
     own = handed_on.of_state(handed_on.abstract_state(cfg, stage, mesh))
     given = set()
-    for gift in _gifts(cfg, stage, mesh):
+    for gift in _gifts(cfg, stage, mesh, known):
       where, nets = f'config.init_from: {gift.donor.where}, stage {gift.stage}', gift.shapes(mesh)
       if not nets:
         others = ', '.join(gift.donor.lent[gift.stage])
@@ -93,28 +93,33 @@ def check(cfg: settings.Config, mesh: jax.sharding.Mesh, workdir: pathlib.Path) 
       )
 
 
-def _found(cfg, source):
+def _found(cfg, source, known):
+  """The donor of that name; what is `known` is not read again."""
   try:
-    return donors.find(source)
+    if source not in known:
+      known[source] = donors.find(source)
   except (FileNotFoundError, ValueError) as error:
     raise ValueError(f'config.init_from={cfg.init_from}: {error}') from error
+  return known[source]
 
 
-def _gifts(cfg, stage, mesh) -> Iterator[Gift]:
+def _gifts(cfg, stage, mesh, known) -> Iterator[Gift]:
   """What another run gives the stage; without names where it has nothing that this one wants."""
   own = handed_on.abstract_state(cfg, stage, mesh).nets
   if found := settings.donor_of(stage, cfg.init_from):
     source, other = found
-    donor = _found(cfg, source)
+    donor = _found(cfg, source, known)
     if other not in donor.lent:
       where = f'config.init_from: {donor.where}, stage {other}'
-      there = ', '.join(donor.cfg.stages)
-      raise ValueError(f'{where}: is not done' if other in there else f'{where}: has {there}')
+      there = donor.cfg.stages
+      what = 'is not done' if other in there else f'has the stages {", ".join(there)}'
+      raise ValueError(f'{where}: {what}')
     yield Gift(donor, other, tuple(name for name in own if name in donor.lent[other]))
     return
-  wanted = [name for name in own if name not in cfg.starts_from(stage)]
+  # Not what a stage has for itself: the critic of fewstep is none of the draft's.
+  wanted = [n for n in own if n in cfg.networks_of(stage) and n not in cfg.starts_from(stage)]
   for source in settings.donors_of_all(cfg.init_from):
-    donor, of_stage = _found(cfg, source), {}
+    donor, of_stage = _found(cfg, source, known), {}
     for name in wanted:
       if lender := _last(donor, name):
         of_stage.setdefault(lender, []).append(name)

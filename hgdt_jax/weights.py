@@ -7,7 +7,6 @@ collection `params`, and what goes with them. The header has one entry of ours, 
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Collection, Mapping
@@ -23,6 +22,7 @@ import safetensors.numpy
 from configs import base
 from hgdt_jax import __version__, atomic, handed_on, settings
 from hgdt_jax.state import Net
+from input_pipeline import probes
 
 DTYPES = ('float32', 'float16')
 SUFFIX = '.safetensors'
@@ -66,9 +66,14 @@ class Weights:
   @property
   def cache(self) -> pathlib.Path:
     """Where what is compiled for them is kept."""
-    found = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'hgdt_jax'
+    found = probes.cache_folder()
     found.mkdir(parents=True, exist_ok=True)
     return found
+
+  def has_late(self, stage: str) -> bool:
+    """Whether the late parameters of a stage's denoiser were trained: else they are not here."""
+    late = self.cfg.denoiser.late
+    return any(name.startswith(late) for name in self.nets[stage]['denoiser'].params)
 
   def networks(self, stage: str, names: Collection[str], mesh: jax.sharding.Mesh) -> dict[str, Net]:
     """Some of them on the devices of `mesh`. ValueError where their configuration makes others."""
@@ -115,8 +120,10 @@ def write(weights: Weights, path: pathlib.Path, dtype: str = 'float32') -> None:
     dtype: of `DTYPES`. Statistics that go with the weights stay as they are.
 
   Raises:
-    ValueError: a weight is not finite in `dtype`.
+    ValueError: a weight is not finite in `dtype`, or that is none of `DTYPES`.
   """
+  if dtype not in DTYPES:
+    raise ValueError(f'dtype={dtype!r}: want {" or ".join(DTYPES)}')
   flat = flax.traverse_util.flatten_dict(
     {
       stage: {name: net.variables() for name, net in nets.items()}

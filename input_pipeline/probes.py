@@ -77,7 +77,7 @@ class _Kept:
   def __enter__(self):
     self._db = None
     with contextlib.suppress(OSError, sqlite3.Error):
-      path = _cache() / 'probes.sqlite'
+      path = cache_folder() / 'probes.sqlite'
       path.parent.mkdir(parents=True, exist_ok=True)
       self._db = sqlite3.connect(path, timeout=1, isolation_level=None)
       self._db.execute('PRAGMA synchronous=OFF')
@@ -113,7 +113,7 @@ class _Kept:
       self._db.execute('COMMIT')
 
 
-def _cache():
+def cache_folder():
   return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'hgdt_jax'
 
 

@@ -99,12 +99,10 @@ MAY_IMPORT = {
     'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
   ),
   'hgdt_jax.weights': (
-    'flax jax configs hgdt_jax.__version__ hgdt_jax.atomic hgdt_jax.handed_on hgdt_jax.settings '
-    'hgdt_jax.state'
+    'flax jax configs input_pipeline hgdt_jax.__version__ hgdt_jax.atomic hgdt_jax.handed_on '
+    'hgdt_jax.settings hgdt_jax.state'
   ),
-  'hgdt_jax.donors': (
-    'jax hgdt_jax.handed_on hgdt_jax.stages hgdt_jax.state hgdt_jax.weights hgdt_jax.workdir'
-  ),
+  'hgdt_jax.donors': ('jax hgdt_jax.handed_on hgdt_jax.state hgdt_jax.weights hgdt_jax.workdir'),
   'hgdt_jax.publish': (
     'hgdt_jax.donors hgdt_jax.handed_on hgdt_jax.lending hgdt_jax.settings hgdt_jax.sharding '
     'hgdt_jax.weights hgdt_jax.workdir'

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 import hgdt_jax
-from hgdt_jax import donors, handed_on, publish, run, settings, weights
+from hgdt_jax import donors, handed_on, publish, run, settings, warm_start, weights
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.request import Request
 from hgdt_jax.sampled import write
@@ -226,6 +226,52 @@ def test_other_classes_begin_anew_and_that_is_said(
     jax.tree.map(near, there, params)
   said = capsys.readouterr().out
   assert said.count('is of other classes; here those begin anew') == 2
+
+
+def test_an_aligner_that_was_trained_elsewhere_is_not_begun_anew(
+  tiny_dict, exported, tmp_path, one_device
+):
+  """A stage `diffusion` that itself began with a trained aligner hands it on, in a file too."""
+  found, path = weights.read(exported), tmp_path / 'tuned.safetensors'
+  aligned = {'diffusion': {'denoiser': found.nets['joint']['denoiser']}}
+  weights.write(dataclasses.replace(found, nets=aligned), path)
+  assert [weights.read(path).has_late('diffusion'), found.has_late('diffusion')] == [True, False]
+  tiny_dict |= {'stages': ('diffusion',), 'init_from': (f'diffusion={path}',)}
+  tiny_dict['evaluation']['checks'] = 0
+  tiny_dict['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)  # its only step has the rate 0
+  with one_device() as mesh:
+    run.train_stages(tiny_dict, tmp_path / 'run')
+    cfg = workdirs.read_config(tmp_path / 'run')
+    begun = handed_on.weights(tmp_path / 'run', cfg, 'diffusion', mesh, ['denoiser'])
+  there = dict(found.nets['joint']['denoiser'].params)
+  jax.tree.map(np.testing.assert_array_equal, there, dict(begun['denoiser'].params))
+
+
+def test_a_stages_own_judges_are_not_those_of_another(tiny_dict, finished, one_device):
+  """The critic of fewstep sees pairs of clips; that of the draft, of the same name, does not."""
+  tiny_dict |= {'stages': ('fewstep',), 'init_from': (str(finished),)}
+  with one_device() as mesh:
+    cfg = settings.build(settings.Config, tiny_dict)
+    assert warm_start.networks(cfg, 'fewstep', mesh).keys() == {'denoiser'}
+    cfg = settings.build(settings.Config, tiny_dict | {'stages': ('joint',)})
+    given = {'generator', 'critic', 'denoiser'}
+    assert warm_start.networks(cfg, 'joint', mesh).keys() == given
+
+
+def test_a_file_is_read_once_however_many_stages_begin_with_it(
+  tiny_dict, exported, tmp_path, one_device, monkeypatch
+):
+  tiny_dict |= {'stages': ('gan', 'diffusion'), 'init_from': (str(exported),)}
+  cfg, read, seen = settings.build(settings.Config, tiny_dict), donors.find, []
+  monkeypatch.setattr(donors, 'find', lambda source: seen.append(source) or read(source))
+  with one_device() as mesh:
+    warm_start.check(cfg, mesh, tmp_path)
+  assert seen == [str(exported)]
+
+
+def test_a_type_that_is_none_of_those_is_refused(exported, tmp_path):
+  with pytest.raises(ValueError, match="dtype='int8': want float32 or float16"):
+    weights.write(weights.read(exported), tmp_path / 'int8.safetensors', 'int8')
 
 
 def test_what_is_in_no_file_cannot_be_begun_with(tiny_dict, finished, tmp_path, one_device):
