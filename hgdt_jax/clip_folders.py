@@ -148,7 +148,7 @@ class Folders:
 
   @property
   def censuses(self) -> tuple[census.Census, census.Census]:
-    """What the two folders were taken for; every clip in them is scored, whatever its split."""
+    """What the two folders were taken for; clips are scored whatever their split."""
     real, fake = (self._census(side) for side in (0, 1))
     return real, fake
 
@@ -161,7 +161,9 @@ class Folders:
       left_out = [(e.name, self._left_out[e.path]) for e in entries if e.path in self._left_out]
       parts[name] = census.Part(clips, tuple(used), tuple(left_out))
     rule = layout.split_rule or 'no folder is named after a split'
-    return census.Census(layout, parts, f'{rule}; all are scored')
+    most = self._cut.max_clips
+    scored = f'{most} of all, drawn by --seed, are scored' if most else 'all are scored'
+    return census.Census(layout, parts, f'{rule}; {scored}')
 
   @property
   def left_out(self) -> list[tuple[pathlib.Path, str]]:

@@ -109,9 +109,11 @@ def test_windows_of_a_file_share_a_group(folders):
   cut = Cut(frames=4, window_stride=4)
   stamp = scoring.score_folders(*folders, ['motion_ratio'], cut).scores['motion_ratio'].stamp
   assert stamp['clips_real'] == 12
-  most = Cut(frames=4, window_stride=4, max_clips=5)
-  stamp = scoring.score_folders(*folders, ['motion_ratio'], most).scores['motion_ratio'].stamp
+  most, said = Cut(frames=4, window_stride=4, max_clips=5), []
+  result = scoring.score_folders(*folders, ['motion_ratio'], most, say=said.append)
+  stamp = result.scores['motion_ratio'].stamp
   assert stamp['clips_real'] == stamp['clips_fake'] == 5
+  assert all('; 5 of all, drawn by --seed, are scored' in told for told in said[1:]) and said[2:]
 
 
 def test_any_kind_and_size_of_clip(folders, make_clips):
