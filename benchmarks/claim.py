@@ -147,6 +147,7 @@ def alone(out):
 def cost(out, name, key):
   """Seconds a step of a stage, compiled."""
   import jax
+  import jax.numpy as jnp
 
   from hgdt_jax import handed_on, programs, sharding
   from hgdt_jax.stages import STAGES
@@ -154,7 +155,11 @@ def cost(out, name, key):
   run, stage = plan.of_cost_key(name, key)
   cfg = plan.build(plan.config(name, run, 0, {}, _SCALE.value, _DATA.value))
   mesh, root = sharding.make_mesh(-1, 1), jax.random.key(0)
-  batch, like = programs.batch(cfg, mesh), handed_on.abstract_state(cfg, stage, mesh)
+  like = handed_on.abstract_state(cfg, stage, mesh)
+  batch = jax.tree.map(
+    lambda leaf: jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding),
+    programs.abstract_batch(cfg, mesh),
+  )
   began = time.monotonic()
   step = programs.compiled(cfg, stage, mesh)
   compiled = time.monotonic() - began

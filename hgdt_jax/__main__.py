@@ -11,6 +11,7 @@ VERBS = {  # modules that are run, and what each is for
   'demo': ('hgdt_jax.demo', 'a page to play with a run or weights'),
   'evaluate': ('hgdt_jax.evaluate', 'score any two folders of clips'),
   'export': ('hgdt_jax.export', 'take what a run has learnt away as one file'),
+  'compile': ('hgdt_jax.compile', 'whether a recipe fits a slice of TPUs, without one'),
   'prepare': ('input_pipeline.prepare', 'decode a set of clips once'),
 }
 

@@ -16,25 +16,25 @@ from hgdt_jax.state import on_mesh
 def compiled(cfg: Config, stage: str, mesh: jax.sharding.Mesh) -> jax.stages.Compiled:
   """A stage's step as it is trained by: `(state, batch, root) -> (state, metrics)`."""
   whole = sharding.replicated(mesh)
-  like = handed_on.abstract_state(cfg, stage, mesh)
+  like, root = handed_on.abstract_state(cfg, stage, mesh), jax.eval_shape(jax.random.key, 0)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
   step = jax.jit(
     on_mesh(STAGES[stage].make_step(cfg), mesh),
     donate_argnums=0,
     in_shardings=(shardings, sharding.batch(mesh), whole),
     out_shardings=(shardings, whole),
-    compiler_options=optimised(1),
+    compiler_options=optimised(1, mesh.devices.flat[0].platform),
   )
-  return step.lower(like, batch(cfg, mesh), jax.random.key(0)).compile()
+  return step.lower(like, abstract_batch(cfg, mesh), root).compile()
 
 
-def optimised(level: int) -> dict | None:
+def optimised(level: int, platform: str) -> dict | None:
   """Options of a compilation: LLVM's effort on a CPU; on other devices, their own.
 
   Convolutions and matrix products are library calls there: level 2 takes a quarter longer than 1
   for steps as fast, and 0 a third as long as 2, for what runs once.
   """
-  return {'xla_backend_optimization_level': level} if jax.default_backend() == 'cpu' else None
+  return {'xla_backend_optimization_level': level} if platform == 'cpu' else None
 
 
 @contextlib.contextmanager
@@ -60,13 +60,15 @@ def ahead(
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def batch(cfg: Config, mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
-  """One of zeros, as the loader makes them, on the devices."""
-  rows, clip = cfg.data.batch // jax.process_count(), cfg.clip
-  shape = (rows, clip.frames, clip.size, clip.size, clip.channels)
-  zeros = {
-    'video': np.zeros(shape, np.uint8),
-    'label': np.zeros(rows, np.int32),
-    'id': np.zeros(rows, np.int64),
+def abstract_batch(cfg: Config, mesh: jax.sharding.Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+  """Shapes, dtypes and shardings of one on the devices; nothing is allocated."""
+  frames, size, channels = cfg.clip
+
+  def leaf(dtype, *shape):
+    return jax.ShapeDtypeStruct((cfg.data.batch, *shape), dtype, sharding=sharding.batch(mesh))
+
+  return {
+    'video': leaf(np.uint8, frames, size, size, channels),
+    'label': leaf(np.int32),
+    'id': leaf(np.int32),
   }
-  return sharding.put(zeros, mesh)

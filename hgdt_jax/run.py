@@ -70,7 +70,7 @@ def _opened(given, workdir):
   """The configuration and the devices, checked; nobody else trains in `workdir` meanwhile."""
   cfg = settings.build(settings.Config, given)
   machine.refuse_without()
-  mesh = _check_devices(cfg)
+  mesh = sharding.mesh_of_batch(cfg.mesh.data, cfg.mesh.fsdp, cfg.data.batch)
   if processes.is_first():
     print(machine.line(mesh, cfg.dtype), flush=True)
     if advice := machine.advice(cfg.dtype, cfg.clip):
@@ -194,7 +194,7 @@ def _first_state(model, stage, like):
   begin = jax.jit(
     functools.partial(handed_on.begin, cfg, stage),
     out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
-    compiler_options=programs.optimised(0),  # it runs once
+    compiler_options=programs.optimised(0, jax.default_backend()),  # it runs once
   )
   return begin(rng.stream(jax.random.key(cfg.seed), f'{stage}/init'), taken)
 
@@ -218,16 +218,6 @@ def _watch(cfg):
   d_loss = 0.0 if unbounded else cfg.guard.d_loss
   bounds = guards.Bounds(cfg.guard.motion, cfg.guard.diversity, d_loss)
   return guards.Watch(bounds, cfg.guard.patience, cfg.guard.action)
-
-
-def _check_devices(cfg):
-  """The mesh, if the batches divide over it."""
-  mesh = sharding.make_mesh(cfg.mesh.data, cfg.mesh.fsdp)
-  if cfg.data.batch % mesh.size:
-    raise ValueError(
-      f'config.data.batch={cfg.data.batch}: not a multiple of the {mesh.size} devices'
-    )
-  return mesh
 
 
 def _check_metrics(cfg):

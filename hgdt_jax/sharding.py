@@ -1,6 +1,7 @@
 """Where arrays live: one mesh with the axes ('data', 'fsdp')."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -10,13 +11,13 @@ from jax.sharding import PartitionSpec as P
 _SPLIT_FROM_BYTES = 2**20  # smaller leaves cost more to gather than to hold
 
 
-def make_mesh(data: int, fsdp: int) -> Mesh:
+def make_mesh(data: int, fsdp: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
   """A mesh over all devices; one of the two sizes may be -1: the devices left over.
 
   Raises:
     ValueError: the sizes do not multiply to the number of devices.
   """
-  count = jax.device_count()
+  count = jax.device_count() if devices is None else len(devices)
   if data == -1:
     data = count // max(fsdp, 1)
   elif fsdp == -1:
@@ -28,7 +29,17 @@ def make_mesh(data: int, fsdp: int) -> Mesh:
     )
   # Auto, because make_mesh defaults to Explicit, under which folding time into the batch,
   # [B, T, H, W, C] -> [B*T, H, W, C], is a ShardingTypeError.
-  return jax.make_mesh((data, fsdp), ('data', 'fsdp'), (AxisType.Auto,) * 2)
+  return jax.make_mesh((data, fsdp), ('data', 'fsdp'), (AxisType.Auto,) * 2, devices=devices)
+
+
+def mesh_of_batch(
+  data: int, fsdp: int, batch: int, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """That mesh, if batches of so many rows divide over it. ValueError also where they do not."""
+  mesh = make_mesh(data, fsdp, devices)
+  if batch % mesh.size:
+    raise ValueError(f'config.data.batch={batch}: not a multiple of the {mesh.size} devices')
+  return mesh
 
 
 def fitting_mesh(data: int, fsdp: int) -> Mesh:

@@ -47,7 +47,7 @@ from hgdt_jax.diffusion import samplers
 from hgdt_jax.losses import adversarial
 from hgdt_jax.metrics import measures, table
 
-programs.optimised = lambda level: None  # as _FLAGS say
+programs.optimised = lambda *_: None  # as _FLAGS say
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
 jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]
@@ -111,10 +111,20 @@ def one_device():
   def context():
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ('data', 'fsdp'))
     with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(sharding, 'make_mesh', lambda data, fsdp: mesh)
+      patch.setattr(sharding, 'make_mesh', lambda *_: mesh)
       yield mesh
 
   return context
+
+
+@pytest.fixture
+def untaught(monkeypatch):
+  """Stages count their steps and learn nothing: they hand on what they began with."""
+
+  def compiled(cfg, stage, mesh):
+    return lambda state, batch, root: (state.replace(step=state.step + 1), {f'{stage}/loss': 0.0})
+
+  monkeypatch.setattr(programs, 'compiled', compiled)
 
 
 @pytest.fixture(scope='session')

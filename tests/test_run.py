@@ -236,23 +236,23 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope='module')
-def whole(smallest, tmp_path_factory):
+def whole(smallest, tmp_path_factory, one_device):
   """Configuration and workdir of a run of three stages that nothing interrupted."""
   given = smallest()
   for stage in ('gan', 'diffusion', 'aligner'):
     given[stage]['steps'] = 4
   given['stages'] = ('gan', 'diffusion', 'aligner')
   workdir = tmp_path_factory.mktemp('whole')
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(run, '_evaluate', lambda *_: [])
-    run.main(given, workdir)
+  with one_device():
+    run.train_stages(given, workdir)
   return given, workdir
 
 
 @pytest.mark.parametrize('batch', [3, 11])  # in the middle of gan and of aligner
-def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, batch, monkeypatch):
+def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
+  whole, tmp_path, batch, monkeypatch, one_device
+):
   given, uninterrupted = whole
-  monkeypatch.setattr(run, '_evaluate', lambda *_: [])
   taken, read = [], Batches.__next__
 
   def kill(self):
@@ -261,11 +261,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(whole, tmp_path, ba
       raise Killed
     return read(self)
 
-  monkeypatch.setattr(Batches, '__next__', kill)
-  with pytest.raises(Killed):
-    run.main(given, tmp_path)
-  monkeypatch.setattr(Batches, '__next__', read)
-  run.main(given, tmp_path)
+  with one_device():
+    monkeypatch.setattr(Batches, '__next__', kill)
+    with pytest.raises(Killed):
+      run.train_stages(given, tmp_path)
+    monkeypatch.setattr(Batches, '__next__', read)
+    run.train_stages(given, tmp_path)
 
   timing = 'examples_per_second'
   rows = [

@@ -73,8 +73,9 @@ def workdir(given, tmp_path_factory, one_device):
 
 
 @pytest.fixture(scope='module')
-def model(workdir):
-  return trained.Trained.load(workdir)
+def model(workdir, one_device):
+  with one_device():
+    return trained.Trained.load(workdir)
 
 
 def is_in_squares(clips):

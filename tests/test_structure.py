@@ -37,6 +37,7 @@ MAY_IMPORT = {
   ),
   # Pieces that know no configuration.
   'hgdt_jax.checkpoint': 'jax hgdt_jax.atomic hgdt_jax.processes',
+  'hgdt_jax.costs': 'jax',
   'hgdt_jax.machine': 'jax',
   'hgdt_jax.pixels': 'jax',
   'hgdt_jax.processes': 'jax',
@@ -44,6 +45,7 @@ MAY_IMPORT = {
   'hgdt_jax.space': '',
   'hgdt_jax.sharding': 'jax',
   'hgdt_jax.state': 'jax flax optax hgdt_jax.sharding',
+  'hgdt_jax.topologies': 'jax',
   'hgdt_jax.warp': 'jax',
   'hgdt_jax.diffusion': 'jax hgdt_jax.diffusion hgdt_jax.rng',
   'hgdt_jax.losses': 'jax optax hgdt_jax.losses hgdt_jax.warp',
@@ -114,6 +116,9 @@ MAY_IMPORT = {
   'hgdt_jax.programs': (
     'jax hgdt_jax.settings hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state'
   ),
+  'hgdt_jax.rehearsal': (
+    'jax hgdt_jax.costs hgdt_jax.handed_on hgdt_jax.programs hgdt_jax.settings hgdt_jax.sharding'
+  ),
   'hgdt_jax.warm_start': (
     'jax hgdt_jax.donors hgdt_jax.handed_on hgdt_jax.methods hgdt_jax.processes hgdt_jax.settings '
     'hgdt_jax.state hgdt_jax.workdir'
@@ -154,6 +159,9 @@ MAY_IMPORT = {
     'hgdt_jax.cli hgdt_jax.methods hgdt_jax.publish hgdt_jax.stablehlo hgdt_jax.trained '
     'hgdt_jax.weights'
   ),
+  'hgdt_jax.compile': (
+    'configs hgdt_jax.cli hgdt_jax.rehearsal hgdt_jax.settings hgdt_jax.topologies'
+  ),
   'hgdt_jax.demo': (
     'hgdt_jax.cli hgdt_jax.demo_page hgdt_jax.donors hgdt_jax.machine hgdt_jax.trained '
     'hgdt_jax.workdir'
@@ -168,6 +176,7 @@ VERBS = (
   'hgdt_jax.sample',
   'hgdt_jax.evaluate',
   'hgdt_jax.export',
+  'hgdt_jax.compile',
   'hgdt_jax.demo',
 )
 PACKAGES = ('hgdt_jax',)  # their rule is not that of the modules in them
@@ -253,7 +262,7 @@ def test_nothing_imports_a_verb_or_the_composition_root():
 
 
 def test_only_verbs_define_flags():
-  verbs = {'main.py', 'sample.py', 'evaluate.py', 'export.py', 'demo.py', 'cli.py'}
+  verbs = {f'{verb.rpartition(".")[2]}.py' for verb in VERBS} | {'cli.py'}
   for path in CODE:
     if path.name not in verbs:
       assert 'flags.DEFINE' not in path.read_text(), path

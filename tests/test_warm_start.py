@@ -39,7 +39,7 @@ def test_a_stage_goes_on_from_another_run(other, finished, tmp_path, one_device)
     assert 0 < max(jax.tree.leaves(apart)) < 0.01
 
 
-def test_once_it_has_begun_the_other_run_may_go(other, finished, tmp_path, one_device):
+def test_once_it_has_begun_the_other_run_may_go(other, finished, tmp_path, one_device, untaught):
   shutil.copytree(finished, tmp_path / 'other')
   other['init_from'] = (f'joint={tmp_path / "other"}',)
   with one_device():
@@ -49,9 +49,8 @@ def test_once_it_has_begun_the_other_run_may_go(other, finished, tmp_path, one_d
     run.train_stages(other, tmp_path / 'run')
 
 
-def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one_device):
+def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one_device, untaught):
   other |= {'stages': ('diffusion',), 'init_from': (f'diffusion={finished}:joint',)}
-  other['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)  # its only step has the rate 0
   with one_device() as mesh:
     run.train_stages(other, tmp_path)
     ended = _begun(finished, mesh, 'joint', 'denoiser')
@@ -60,12 +59,13 @@ def test_with_what_another_stage_there_ended_with(other, finished, tmp_path, one
     )
 
 
-def test_one_denoiser_serves_the_drafts_of_all_families(other, finished, tmp_path, one_device):
+def test_one_denoiser_serves_the_drafts_of_all_families(
+  other, finished, tmp_path, one_device, untaught
+):
   """Until it is told their latents, which those of another family do not fit."""
   sizes = dict(content_size=4, motion_size=3, width=4, critic_width=4)
   other['draft'] = {'name': 'mocogan', 'noise': 0.1, 'init_deviation': 0.0, **sizes}
   other |= {'stages': ('diffusion',), 'init_from': (f'diffusion={finished}',)}
-  other['diffusion'] |= dict(steps=1, warmup=1, ema_decay=0.0)  # its only step has the rate 0
   with one_device() as mesh:
     run.train_stages(other, tmp_path / 'run')
     ended = _begun(finished, mesh, 'diffusion', 'denoiser')
