@@ -8,8 +8,8 @@ BIN := .venv/bin
 demo: .venv/ready  ## the main job, small preset, two CPU cores
 	$(BIN)/python -m hgdt_jax.main --workdir="$(WORKDIR)"
 
-test: .venv/ready  ## the whole suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: .venv/ready  ## all that is quick; CI runs the rest too
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not long"
 
 lint: .venv/ready
 	$(BIN)/python -m ruff check .

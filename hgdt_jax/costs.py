@@ -7,7 +7,7 @@ import jax
 
 _KINDS = 'all-reduce|all-gather|reduce-scatter|all-to-all|ragged-all-to-all|collective-permute'
 # `%name = SHAPE(S) KIND(...`; of one in two halves, the first, which starts it.
-_COLLECTIVE = re.compile(rf'= (?P<shapes>.*?) (?P<kind>{_KINDS})(?P<start>-start)?\(')
+_COLLECTIVE = re.compile(rf'= (?P<shapes>[^%=]*?) (?P<kind>{_KINDS})(?P<start>-start)?\(')
 _SHAPE = re.compile(r'\b(?P<type>pred|[a-z]+(?P<bits>\d+)[a-z0-9]*)\[(?P<sizes>[\d,]*)\]')
 
 
@@ -58,9 +58,10 @@ def collectives(text: str) -> dict[str, Collective]:
   """Those of a program in HLO's notation: the bytes are of what each gives a device."""
   found = {}
   for match in _COLLECTIVE.finditer(text):
-    sizes = [_bytes(shape) for shape in _SHAPE.finditer(match['shapes'])]
-    # The first half gives what goes in as well, before what comes out.
-    size = max(sizes) if match['start'] and match['kind'] != 'all-reduce' else sum(sizes)
+    shapes = [shape for shape in _SHAPE.finditer(match['shapes']) if shape[0] != 'u32[]']
+    if match['start'] and match['kind'] != 'all-reduce':
+      shapes = shapes[len(shapes) // 2 :]  # what goes in comes first
+    size = sum(map(_bytes, shapes))
     before = found.get(match['kind'], Collective(0, 0))
     found[match['kind']] = Collective(before.count + 1, before.bytes + size)
   return found

@@ -91,6 +91,7 @@ def test_folders_are_scored_as_by_the_verb(tmp_path, capsys):
   assert f'{folders[0]}: 4 clips' in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_folder_goes_in_and_clips_and_weights_come_out(finished, one_device, tmp_path, capsys):
   with one_device():
     model = hgdt_jax.load(finished)

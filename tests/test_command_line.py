@@ -180,6 +180,7 @@ def test_bad_folders_of_clips(tmp_path):
     _one_line(done, 1, word)
 
 
+@pytest.mark.long
 def test_a_corrupt_video_among_good_ones_is_left_out_and_listed(tmp_path):
   folder = tmp_path / 'clips'
   folder.mkdir()

@@ -53,6 +53,7 @@ def test_of_each_device_its_share_and_what_it_gets_of_the_others():
       1,
       32,
     ),
+    ('%s = ((f32[2], f32[1]), (f32[8], f32[4])) all-gather-start(%x, %y)', 'all-gather', 1, 48),
     (
       '%s = (f32[4], f32[4], u32[], u32[]) collective-permute-start(%x)\n'
       '%t = pred[3]{0} collective-permute(%y)',

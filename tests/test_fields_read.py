@@ -164,6 +164,7 @@ def every_part(tiny_dict):
   return tiny_dict
 
 
+@pytest.mark.long
 def test_every_config_field_is_read(every_part, tmp_path, monkeypatch, one_device):
   """A field that no code reads is a setting that does nothing."""
   changed = lambda cls, **fields: dataclasses.make_dataclass(

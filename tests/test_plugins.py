@@ -35,6 +35,7 @@ def plugged(files, tiny_dict):
   return tiny_dict
 
 
+@pytest.mark.long
 def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path, one_device):
   whole, halves = tmp_path / 'whole', tmp_path / 'halves'
   with one_device():
@@ -80,6 +81,7 @@ def test_its_recipe_is_a_configuration(files, name):
   assert settings.build(settings.Config, given).plugins == (name,)
 
 
+@pytest.mark.long
 def test_a_loss_is_one_that_the_house_s_own_gan_plays_by(files, tiny_dict, tmp_path, one_device):
   tiny_dict |= {'plugins': ('pearson',), 'stages': ('gan',)}
   tiny_dict['draft']['objective'] = 'pearson'
@@ -107,6 +109,7 @@ def test_a_stage_without_its_section_is_named(plugged):
     settings.build(settings.Config, plugged)
 
 
+@pytest.mark.long
 def test_a_source_is_prepared(files, tmp_path):
   verb = [sys.executable, '-m', 'input_pipeline.prepare', '--source=bars', '--count=6']
   verb += [f'--out={tmp_path / "set"}', '--size=16', '--frames=4']

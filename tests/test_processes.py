@@ -60,6 +60,7 @@ def _scores(workdir):
   return {(row['method'], name): v for row in rows for name, v in row['metrics'].items()}
 
 
+@pytest.mark.long
 def test_the_main_job_of_two_processes_ends_with_the_scores_of_one(tmp_path):
   """The first writes, prints and draws the page; checkpoints of two restore in one."""
   done = _by_two(tmp_path / 'two')

@@ -413,6 +413,7 @@ def numbers(content):
   return [numbers(value) for value in content] if isinstance(content, list) else content
 
 
+@pytest.mark.long
 def test_two_processes_score_as_one(given, alone, tmp_path):
   with socket.socket() as free:
     free.bind(('localhost', 0))

@@ -249,6 +249,7 @@ def whole(smallest, tmp_path_factory, one_device):
 
 
 @pytest.mark.parametrize('batch', [3, 11])  # in the middle of gan and of aligner
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
   whole, tmp_path, batch, monkeypatch, one_device
 ):
@@ -304,6 +305,7 @@ def test_a_workdir_of_another_configuration_is_refused(finished, tiny_dict):
     run.main(tiny_dict, finished)
 
 
+@pytest.mark.long
 def test_tau_is_chosen_by_the_drafts_once(tiny_dict, tmp_path, one_device, monkeypatch, capsys):
   tiny_dict['stages'] = ('gan', 'diffusion')
   tiny_dict['hybrid']['tau'] = 'auto'
@@ -344,6 +346,7 @@ def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device)
     assert trained.Trained.load(tmp_path).methods == ('gan',)
 
 
+@pytest.mark.long
 def test_an_aligner_can_be_trained_without_a_gan(tiny_dict, tmp_path, one_device):
   """What it has come to is drawn from noise; a hybrid says what it lacks."""
   tiny_dict['stages'] = ('diffusion', 'aligner')

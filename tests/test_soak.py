@@ -4,9 +4,12 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+@pytest.mark.long
 def test_five_kills_change_nothing(tmp_path):
   """SIGKILL, SIGTERM and Ctrl-C, at random and while saving; by hand with `--kills=30`."""
   done = subprocess.run(

@@ -18,6 +18,7 @@ from hgdt_jax.models.bridge import Bridge
 from hgdt_jax.stages import STAGES, joint
 from hgdt_jax.state import TrainState
 
+pytestmark = pytest.mark.long
 T, SIZE = 4, 16
 
 

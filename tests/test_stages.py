@@ -111,6 +111,7 @@ def _gradients(state):
 
 
 @pytest.mark.parametrize('stage', STAGES)
+@pytest.mark.long
 def test_one_device_and_eight_give_the_same_gradients(stage, on_devices):
   """Data parallel and parameter sharded, donated, compiled once."""
   gradients, rows = [], []
@@ -135,6 +136,7 @@ def test_one_device_and_eight_give_the_same_gradients(stage, on_devices):
 
 
 @pytest.mark.parametrize('stage', STAGES)
+@pytest.mark.long
 def test_devices_gather_parameters_and_move_no_clip(stage, on_devices):
   """What they exchange otherwise are sums: gradients, metrics, spreads."""
   cfg, state, step, _ = on_devices(stage, 8)

@@ -88,6 +88,7 @@ def test_a_batch_that_does_not_divide_is_told_before_anything_is_compiled():
 
 
 @NEEDED
+@pytest.mark.long
 def test_a_narrow_step_is_compiled_for_a_slice():
   """Of two by two, which share its batch: what they exchange are its gradients."""
   done = _compile(

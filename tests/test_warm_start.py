@@ -26,6 +26,7 @@ def other(tiny_dict):
   return tiny_dict
 
 
+@pytest.mark.long
 def test_a_stage_goes_on_from_another_run(other, finished, tmp_path, one_device):
   other['init_from'] = (f'joint={finished}',)
   with one_device() as mesh:

@@ -260,6 +260,7 @@ def test_every_other_stage_trains_it(given, stage):
   assert 'denoiser' in cfg.starts_from('joint')
 
 
+@pytest.mark.long
 def test_drafts_are_refined_by_it(given, tmp_path, one_device):
   given['draft']['image_share'] = 0.0
   given['evaluation'] |= dict(clips=4, batch=4, flow_clips=1, taus=())

@@ -29,6 +29,7 @@ def test_its_recipe_is_a_configuration_and_knows_its_fields(given):
       settings.build(settings.Config, given | {section: given[section] | change})
 
 
+@pytest.mark.long
 def test_it_trains_and_is_scored(given, tiny_dict, tmp_path, one_device):
   tiny_dict |= {'plugins': given['plugins'], 'denoiser': given['denoiser']}
   tiny_dict['stages'] = ('diffusion',)

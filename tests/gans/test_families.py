@@ -27,6 +27,7 @@ def painter(files, tiny_dict):
   return tiny_dict
 
 
+@pytest.mark.long
 def test_it_trains_is_refined_scored_and_shown(painter, tmp_path, one_device):
   with one_device():
     run.main(painter, tmp_path / 'run')
@@ -73,6 +74,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize('family', ['painter', *PUBLISHED])
+@pytest.mark.long
 def test_it_resumes_bit_for_bit_with_what_no_gradient_reaches(
   painter, tmp_path, one_device, family
 ):

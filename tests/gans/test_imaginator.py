@@ -154,6 +154,7 @@ def test_what_does_not_fit_is_refused_in_a_line(made):
     settings.build(settings.Config, given)
 
 
+@pytest.mark.long
 def test_it_is_drawn_scored_and_refined_from_first_frames_alone(tiny_dict, tmp_path, one_device):
   tiny_dict['draft'] = SIZES | {'time_widths': (8, 6, 4), 'l1_weight': 100.0}
   tiny_dict['aligner']['latents'] = 'none'

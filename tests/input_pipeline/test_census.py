@@ -122,6 +122,7 @@ def test_it_is_told_before_anything_is_measured(phone, tmp_path, monkeypatch):
     check(content['clips'][side])
 
 
+@pytest.mark.long
 def test_a_run_tells_it_before_it_compiles_and_keeps_it(
   phone, tiny_dict, tmp_path, monkeypatch, capsys
 ):

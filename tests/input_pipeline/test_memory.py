@@ -62,6 +62,7 @@ def assert_flat(kind, tmp_path, many):
   assert peaks[many] < 1.1 * peaks[few], peaks
 
 
+@pytest.mark.long
 def test_memory_of_a_prepared_set(tmp_path):
   assert_flat('arrayrecord', tmp_path, 1500)
 
