@@ -25,8 +25,8 @@ def get_config(preset: str = 'small'):
     return bench(config)
   config.dtype = 'bfloat16'
   if preset in ('tpu', 'tpu_pod'):
-    # On larger maps it takes a third more of a chip's memory and time: 16x16 products of frames fill
-    # an eighth of the tiles they lie in.
+    # On larger maps it takes a third more of a chip: 16x16 products of frames fill an eighth of the
+    # tiles they lie in.
     config.denoiser.time_attention = 16
   if preset == 'tpu':
     config.data.batch = 16
