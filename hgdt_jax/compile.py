@@ -33,10 +33,12 @@ def main():
   frames, size, _ = cfg.clip
   print(f'{slice_}: {cfg.data.batch} clips of {frames}x{size}x{size} a step, {cfg.dtype}\n')
   print(rehearsal.head(), flush=True)
-  too_large = []
+  fitting, too_large = [], []
   for row in found:
     print(rehearsal.line(row, chip), flush=True)
-    if not rehearsal.fits(row, chip):
+    if rehearsal.fits(row, chip):
+      fitting.append(row.stage)
+    else:
       too_large.append(f'{row.stage} ({row.excess})' if row.excess else row.stage)
   print()
   if too_large:
@@ -44,7 +46,7 @@ def main():
       f'does not fit {slice_}: {", ".join(too_large)}; lower config.data.batch, raise '
       'config.mesh.fsdp, or set config.denoiser.remat'
     )
-  print(f'every stage fits {slice_}')
+  print(f'{", ".join(fitting)}: fits {slice_}')
 
 
 if __name__ == '__main__':

@@ -6,8 +6,8 @@ import re
 import jax
 
 _KINDS = 'all-reduce|all-gather|reduce-scatter|all-to-all|ragged-all-to-all|collective-permute'
-# `%name = SHAPE(S) KIND(...`; of one in two halves, the first, which starts it.
-_COLLECTIVE = re.compile(rf'= (?P<shapes>[^%=]*?) (?P<kind>{_KINDS})(?P<start>-start)?\(')
+# `%name = SHAPE(S) KIND(%operand...`; of one in two halves, the first, which starts it.
+_COLLECTIVE = re.compile(rf'= (?P<shapes>[^%]*?) (?P<kind>{_KINDS})(?P<start>-start)?\(')
 _SHAPE = re.compile(r'\b(?P<type>pred|[a-z]+(?P<bits>\d+)[a-z0-9]*)\[(?P<sizes>[\d,]*)\]')
 
 

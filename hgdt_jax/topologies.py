@@ -15,7 +15,6 @@ _WITHOUT_A_TPU = {
   'TF_CPP_MIN_LOG_LEVEL': '3',
 }
 
-
 _KINDS = {  # sides of a slice, in chips, and what else the compiler is told
   'v4': (3, {'chip_config_name': 'megacore'}),  # the two cores of a chip are one device
   'v5e': (2, {}),
@@ -38,9 +37,8 @@ def devices(name: str) -> list[jax.Device]:
   sides = layout.split('x')
   count, options = _KINDS.get(kind, (0, {}))
   if len(sides) != count or not all(side.isdecimal() and int(side) for side in sides):
-    flat, deep = ([kind for kind, (n, _) in _KINDS.items() if n == sides] for sides in (2, 3))
     raise ValueError(
-      f'topology {name!r}: want KIND:AxB of {", ".join(flat)}, or KIND:AxBxC of {", ".join(deep)}'
+      f'topology {name!r}: want KIND:AxB of v5e, v6e, or KIND:AxBxC of v4, v5p, sides in chips'
     )
   if importlib.util.find_spec('libtpu') is None:
     raise ImportError("the compiler of TPUs is missing: pip install 'hgdt_jax[tpu]'")

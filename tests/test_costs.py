@@ -46,6 +46,13 @@ def test_of_each_device_its_share_and_what_it_gets_of_the_others():
     ('%a = f32[8,4]{1,0:T(8,128)} all-gather(%x), replica_groups={}', 'all-gather', 1, 128),
     # Several at once give a tuple.
     ('%a = (f32[8]{0}, bf16[4,2]{1,0}) all-reduce(%x, %y), to_apply=%add', 'all-reduce', 1, 48),
+    # Of which every fifth is numbered.
+    (
+      '%a = (f32[8]{0}, /*index=5*/f32[4]{0}) all-reduce(%x, %y), to_apply=%add',
+      'all-reduce',
+      1,
+      48,
+    ),
     # In two halves, of which one is counted, and of it what comes out.
     (
       '%s = (f32[2]{0}, f32[8]{0}) all-gather-start(%x)\n%d = f32[8]{0} all-gather-done(%s)',
@@ -69,4 +76,5 @@ def test_exchanges_are_read_out_of_the_program(text, kind, count, size):
 
 
 def test_what_only_uses_one_is_none():
-  assert not costs.collectives('%f = f32[4]{0} fusion(%all-reduce.1), calls=%all-gather_fusion')
+  text = '%f = f32[4]{0} fusion(%all-reduce.1), calls=%g, metadata={op_name="f all-gather(x)"}'
+  assert not costs.collectives(text)

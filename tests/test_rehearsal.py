@@ -14,36 +14,27 @@ COST = Cost(2**30, 2**31, 3 * 2**30, 4e12, 8e9, {'all-reduce': Collective(2, 3_0
 ROW = rehearsal.Row('gan', 36_000, 1234567, 2**30, COST, '', 12.4)
 
 
-@pytest.fixture(scope='module')
-def rows(smallest):
-  """Of two stages, on eight devices that split parameters in two."""
+def test_a_stage_compiled_for_devices_that_share_its_batch(smallest):
   given = smallest()
-  given['data']['batch'], given['mesh']['fsdp'], given['hybrid']['tau'] = 8, 2, 'auto'
+  given['mesh']['fsdp'], given['hybrid']['tau'], given['data']['classes'] = 2, 'auto', -1
   cfg = settings.build(settings.Config, given)
-  return cfg, list(rehearsal.rows(cfg, ('diffusion', 'aligner'), jax.devices()))
+  (row,) = rehearsal.rows(cfg, ('diffusion',), jax.devices()[:2])
+  assert (row.stage, row.steps) == ('diffusion', cfg.diffusion.steps)
+  assert row.compiled > 0 and row.cost.flops > 0
+  # Parameters, their average and two moments; beside them a batch, of bytes, and a few numbers.
+  assert row.cost.arguments == pytest.approx(4 * 4 * row.parameters, rel=0.05)
+  # Gradients, but of parameters that a stage's loss does not reach.
+  assert 2 * row.parameters < row.cost.collectives['all-reduce'].bytes < 5 * row.parameters
 
 
-def test_a_row_a_stage_that_is_asked_for(rows):
-  cfg, found = rows
-  assert [row.stage for row in found] == ['diffusion', 'aligner']
-  assert [row.steps for row in found] == [cfg.diffusion.steps, cfg.aligner.steps]
-  for row in found:
-    assert row.compiled > 0
-    assert row.cost.flops > 0
-    # Gradients, but of parameters that a stage's loss does not reach.
-    assert 2 * row.parameters < row.cost.collectives['all-reduce'].bytes < 5 * row.parameters
-
-
-def test_state_of_a_stage_is_its_parameters_their_average_and_two_moments(rows):
-  diffusion = rows[1][0]
-  # Beside them lie a batch, of bytes, and a few numbers.
-  assert diffusion.cost.arguments == pytest.approx(4 * 4 * diffusion.parameters, rel=0.02)
-
-
-def test_what_earlier_stages_hand_on_lies_beside(rows):
-  diffusion, aligner = rows[1]
-  assert diffusion.beside > 0  # the generator
+def test_what_earlier_stages_hand_on_lies_beside(smallest, monkeypatch):
+  monkeypatch.setattr(rehearsal.programs, 'compiled', lambda *_: jax.jit(abs).lower(1.0).compile())
+  gan, diffusion, aligner, joint, _ = rehearsal.rows(
+    settings.build(settings.Config, smallest()), (), jax.devices()
+  )
+  assert gan.beside == 0 and diffusion.beside == 4 * gan.parameters  # critics too
   assert aligner.beside == diffusion.beside + 4 * diffusion.parameters
+  assert joint.beside > aligner.beside
 
 
 def test_what_is_wrong_is_told_before_anything_is_compiled(tiny_dict):

@@ -103,4 +103,4 @@ def test_a_narrow_step_is_compiled_for_a_slice():
   assert said == 'v5e:2x2, 4 x TPU v5 lite: 4 clips of 4x16x16 a step, float32'
   cells = row.strip('| ').split(' | ')
   assert cells[0] == 'diffusion' and ' all-reduce ' in cells[-2] and float(cells[4]) < 1
-  assert verdict == 'every stage fits v5e:2x2, 4 x TPU v5 lite'
+  assert verdict == 'diffusion: fits v5e:2x2, 4 x TPU v5 lite'
