@@ -4,6 +4,7 @@
 SIGTERM: what there was is saved.
 """
 
+import functools
 import os
 import pathlib
 import sys
@@ -73,7 +74,7 @@ def run(main: Callable[[], int | None]) -> None:
   def guarded(argv):
     logging.set_verbosity(logging.WARNING)
     warnings.showwarning = _say_warning
-    sys.unraisablehook = _say_unraisable
+    sys.unraisablehook = functools.partial(_say_unraisable, sys.unraisablehook)
     # Orbax reports each file it touches, and with a traceback what it then raises; what else failed
     # in its threads, as all do on a full disk, asyncio reports after the verb's own last line.
     quiet = lambda record: '/orbax/' not in record.pathname and record.name != 'asyncio'
@@ -112,14 +113,10 @@ def _say_warning(message, category, filename, lineno, file=None, line=None):
     _show_warning(message, category, filename, lineno, file, line)
 
 
-def _say_unraisable(unraisable):
-  """But not of each write that a full disk left undone in a loop of orbax's that has ended.
-
-  Nor of a signal that came in a callback: whoever asks next is told of it.
-  """
-  is_signal = isinstance(unraisable.exc_value, interrupts.Interrupted)
-  if str(unraisable.exc_value) != 'Event loop is closed' and not is_signal:
-    sys.__unraisablehook__(unraisable)
+def _say_unraisable(say, unraisable):
+  """But not of each write that a full disk left undone in a loop of orbax's that has ended."""
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    say(unraisable)
 
 
 def _where():

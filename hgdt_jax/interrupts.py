@@ -28,7 +28,7 @@ class Interrupted(BaseException):
 
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_SOON = 0.01  # seconds until what was lost is raised again
+_SOON = 0.05  # seconds until it is looked whether what was raised got lost
 _holds = 0  # how many `held` are around what runs
 _told: int | None = None  # the signal that came
 
@@ -43,15 +43,12 @@ def install(say: Callable[[Interrupted], None]) -> None:
   signal.signal(signal.SIGALRM, _again)
   told_before, ignored_before = sys.excepthook, sys.unraisablehook
 
-  def lost(what):
-    # The signal came within a finaliser, or a callback of the garbage collector: nothing is raised
-    # out of those, so it has to come again.
-    if isinstance(what.exc_value, Interrupted):
-      signal.setitimer(signal.ITIMER_REAL, _SOON)
-    else:
+  def ignored(what):
+    if not isinstance(what.exc_value, Interrupted):  # which comes again
       ignored_before(what)
 
   def end(kind, error, trace):
+    _stop_looking()
     if not isinstance(error, Interrupted):
       told_before(kind, error, trace)
       return
@@ -59,11 +56,12 @@ def install(say: Callable[[Interrupted], None]) -> None:
     sys.stdout.flush()
     os._exit(error.code)  # threads that read ahead, and other processes, are not waited for
 
-  sys.excepthook, sys.unraisablehook = end, lost
+  sys.excepthook, sys.unraisablehook = end, ignored
 
 
 def uninstall() -> None:
   """All is written: a signal only ends the process sooner."""
+  _stop_looking()
   for number in _SIGNALS:
     signal.signal(number, signal.SIG_DFL)
 
@@ -92,12 +90,30 @@ def _come(number, frame):
   del frame
   again, _told = _told is not None, _told or number
   if not again and not _holds:
-    raise Interrupted(number)
+    _raise()
   if again and number == signal.SIGINT:  # Ctrl-C twice: the next start clears what is half-done
     os._exit(128 + number)
 
 
+def _raise():
+  # Whoever is running may swallow it: a finaliser and a callback of the garbage collector, out of
+  # which nothing is raised, or a bare `except` of a library. So it is looked at once more.
+  signal.setitimer(signal.ITIMER_REAL, _SOON)
+  raise Interrupted(_told)
+
+
 def _again(number, frame):
   del number, frame
-  if not _holds:
-    raise Interrupted(_told)
+  if _holds:  # whose end raises it
+    return
+  error = sys.exception()
+  while error is not None:
+    if isinstance(error, Interrupted):  # on its way: what cleans up behind it is not disturbed
+      signal.setitimer(signal.ITIMER_REAL, _SOON)
+      return
+    error = error.__context__
+  _raise()
+
+
+def _stop_looking():
+  signal.setitimer(signal.ITIMER_REAL, 0)
