@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
@@ -29,12 +30,13 @@ def compiled(cfg: Config, stage: str, mesh: jax.sharding.Mesh) -> jax.stages.Com
 
 
 def optimised(level: int, platform: str) -> dict | None:
-  """Options of a compilation: LLVM's effort on a CPU; on other devices, their own.
+  """Options of a compilation: LLVM's effort on a CPU, unless XLA_FLAGS say; elsewhere none.
 
   Convolutions and matrix products are library calls there: level 2 takes a quarter longer than 1
   for steps as fast, and 0 a third as long as 2, for what runs once.
   """
-  return {'xla_backend_optimization_level': level} if platform == 'cpu' else None
+  effort = 'xla_backend_optimization_level'
+  return None if platform != 'cpu' or effort in os.environ.get('XLA_FLAGS', '') else {effort: level}
 
 
 @contextlib.contextmanager

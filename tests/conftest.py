@@ -47,7 +47,6 @@ from hgdt_jax.diffusion import samplers
 from hgdt_jax.losses import adversarial
 from hgdt_jax.metrics import measures, table
 
-programs.optimised = lambda *_: None  # as _FLAGS say
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
 jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]

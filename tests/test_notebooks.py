@@ -68,8 +68,7 @@ def _executed(name, monkeypatch, tmp_path, **parameters):
   notebook = _read(ROOT / 'colab' / f'{name}.ipynb')
   (cell,) = [c for c in notebook.cells if 'parameters' in c.metadata.get('tags', ())]
   assert all(f'{one} = ' in cell.source for one in parameters)
-  cell.source += '\nfrom hgdt_jax import programs\nprograms.optimised = lambda *_: None\n'
-  cell.source += '\n'.join(f'{one} = {value!r}' for one, value in parameters.items())
+  cell.source += '\n' + '\n'.join(f'{one} = {value!r}' for one, value in parameters.items())
   nbclient.NotebookClient(notebook, timeout=300, coalesce_streams=True).execute(cwd=str(tmp_path))
   return notebook
 
