@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -50,6 +51,10 @@ from hgdt_jax.metrics import measures, table
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
 jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]
+
+
+def pytest_collection_finish():
+  gc.freeze()  # what is imported and collected stays: it need not be looked over again
 
 
 def pytest_unconfigure(config):
@@ -112,6 +117,26 @@ def one_device():
     with pytest.MonkeyPatch.context() as patch:
       patch.setattr(sharding, 'make_mesh', lambda *_: mesh)
       yield mesh
+
+  return context
+
+
+@pytest.fixture(scope='session')
+def compiled_once():
+  """A context; in all of these, a stage's step is compiled once for equal configurations."""
+  compiled, steps = programs.compiled, {}
+
+  def once(cfg, stage, mesh):
+    key = repr((cfg, stage, mesh))
+    if key not in steps:
+      steps[key] = compiled(cfg, stage, mesh)
+    return steps[key]
+
+  @contextlib.contextmanager
+  def context():
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(programs, 'compiled', once)
+      yield
 
   return context
 

@@ -73,6 +73,7 @@ def _executed(name, monkeypatch, tmp_path, **parameters):
   return notebook
 
 
+@pytest.mark.long
 def test_quickstart(unfinished, model, smallest, monkeypatch, tmp_path):
   four = {'stages': ('gan', 'diffusion', 'aligner', 'joint')}
   two = {'stages': ('gan', 'diffusion')}
@@ -90,6 +91,7 @@ def test_quickstart(unfinished, model, smallest, monkeypatch, tmp_path):
   assert "'motion_ratio': " in str(_outputs(ran)[-1])  # of the two folders
 
 
+@pytest.mark.long
 def test_your_own_clips(model, smallest, monkeypatch, tmp_path):
   ran = _executed(
     *('your_own_clips', monkeypatch, tmp_path),

@@ -27,7 +27,6 @@ from hgdt_jax.stages.types import JUDGES
 from input_pipeline import Batches
 
 
-@pytest.mark.smoke
 def test_the_main_job_leaves_a_whole_workdir(finished):
   results = json.loads((finished / 'results.json').read_text())
   methods = [row['method'] for row in results['results']]
@@ -236,14 +235,14 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope='module')
-def whole(smallest, tmp_path_factory, one_device):
+def whole(smallest, tmp_path_factory, one_device, compiled_once):
   """Configuration and workdir of a run of three stages that nothing interrupted."""
   given = smallest()
   for stage in ('gan', 'diffusion', 'aligner'):
     given[stage]['steps'] = 4
   given['stages'] = ('gan', 'diffusion', 'aligner')
   workdir = tmp_path_factory.mktemp('whole')
-  with one_device():
+  with one_device(), compiled_once():
     run.train_stages(given, workdir)
   return given, workdir
 
@@ -251,7 +250,7 @@ def whole(smallest, tmp_path_factory, one_device):
 @pytest.mark.parametrize('batch', [3, 11])  # in the middle of gan and of aligner
 @pytest.mark.long
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
-  whole, tmp_path, batch, monkeypatch, one_device
+  whole, tmp_path, batch, monkeypatch, one_device, compiled_once
 ):
   given, uninterrupted = whole
   taken, read = [], Batches.__next__
@@ -262,7 +261,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
       raise Killed
     return read(self)
 
-  with one_device():
+  with one_device(), compiled_once():
     monkeypatch.setattr(Batches, '__next__', kill)
     with pytest.raises(Killed):
       run.train_stages(given, tmp_path)

@@ -171,7 +171,7 @@ def test_which_rows_count_does_not_depend_on_the_devices(batch, n, group):
 
 
 @pytest.fixture(scope='module')
-def begun(smallest):
+def begun(smallest, compiled_once):
   """(first state, step) of a stage, on one device: the program of a run, which keeps the state."""
   cfg, mesh = settings.build(settings.Config, smallest()), _one_device()
 
@@ -179,7 +179,8 @@ def begun(smallest):
   def of(stage):
     init = lambda key: STAGES[stage].init(cfg, key)
     state = jax.jit(init, out_shardings=sharding.replicated(mesh))(jax.random.key(0))
-    program = programs.compiled(cfg, stage, mesh)
+    with compiled_once():
+      program = programs.compiled(cfg, stage, mesh)
     given = lambda state: jax.tree.map(jnp.copy, state)  # it donates its own
     return state, lambda state, batch, root: program(
       given(state), sharding.put(batch, mesh), jax.device_put(root, sharding.replicated(mesh))
@@ -188,7 +189,11 @@ def begun(smallest):
   return of
 
 
-@pytest.mark.parametrize('stage', STAGES)
+VERBS_TRAIN = ('gan', 'diffusion')  # in the smoke test of them
+SMOKE = [s if s in VERBS_TRAIN else pytest.param(s, marks=pytest.mark.smoke) for s in STAGES]
+
+
+@pytest.mark.parametrize('stage', SMOKE)
 def test_noise_changes_with_the_step_and_only_with_it(tiny, stage, begun):
   """A resume test cannot see this: a constant key is perfectly reproducible."""
   (state, step), batch = begun(stage), _batch(tiny)
