@@ -4,6 +4,7 @@ A writer has `write(stage, step, values)` and `close()`. A run that was killed a
 the rows after the restored step again; `read_rows` keeps the last row of each (stage, step).
 """
 
+import contextlib
 import io
 import json
 import logging
@@ -70,7 +71,8 @@ class TensorBoard:
   """
 
   def __init__(self, workdir: str | os.PathLike):
-    import tensorboardX  # here, because it takes a second
+    with _absent('torch'):  # it imports that where it is, for five seconds, and has no use for it
+      import tensorboardX  # here, because it takes a second
 
     self._events = tensorboardX.SummaryWriter(str(workdir))
 
@@ -80,6 +82,19 @@ class TensorBoard:
 
   def close(self) -> None:
     self._events.close()
+
+
+@contextlib.contextmanager
+def _absent(package: str) -> Iterator[None]:
+  """In it, a package that nobody has imported yet is not found."""
+  if package in sys.modules:
+    yield
+    return
+  sys.modules[package] = None
+  try:
+    yield
+  finally:
+    del sys.modules[package]
 
 
 class Lagged:

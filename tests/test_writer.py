@@ -3,6 +3,9 @@
 import io
 import json
 import math
+import os
+import pathlib
+import subprocess
 import sys
 
 import jax
@@ -10,6 +13,8 @@ import jax.numpy as jnp
 import pytest
 
 from hgdt_jax import writer as writer_lib
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 def test_a_row_has_stage_step_and_values(tmp_path):
@@ -73,6 +78,26 @@ def test_tensorboard_events_hold_the_values(tmp_path):
   content = events[0].read_bytes()
   assert b'gan/d_loss' in content and b'gan/examples_per_second' in content
   assert (tmp_path / 'metrics.jsonl').exists()
+
+
+def test_a_torch_nobody_asked_for_is_not_imported(tmp_path):
+  """It takes five seconds of every run; one that is there already stays."""
+  (tmp_path / 'torch.py').write_text('print("imported")')
+  code = """
+import sys
+from hgdt_jax import writer
+writer.TensorBoard(sys.argv[1]).close()
+import torch
+writer.TensorBoard(sys.argv[1]).close()
+assert sys.modules['torch'] is torch
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', code, tmp_path / 'run'],
+    capture_output=True,
+    text=True,
+    env=os.environ | {'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'},
+  )
+  assert (done.returncode, done.stdout) == (0, 'imported\n'), done.stderr
 
 
 def test_a_broken_tensorflow_is_not_asked(tmp_path, monkeypatch):
