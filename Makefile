@@ -9,7 +9,8 @@ demo: .venv/ready  ## the main job, small preset, two CPU cores
 	$(BIN)/python -m hgdt_jax.main --workdir="$(WORKDIR)"
 
 test: .venv/ready  ## all that is quick; CI runs the rest too
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not long and not devices"
+	JAX_NUM_CPU_DEVICES=8 $(BIN)/python -m pytest -n 2 --dist load -m "devices and not long"
 
 lint: .venv/ready
 	$(BIN)/python -m ruff check .

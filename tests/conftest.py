@@ -1,4 +1,8 @@
-"""Eight fake devices, fast compiles, and three nets that catch silent mistakes."""
+"""Fast compiles, three nets that catch silent mistakes, and what many tests begin with.
+
+Tests see one device, as the processes that they start do, with which they share what is compiled.
+Those marked `devices` want eight: `JAX_NUM_CPU_DEVICES=8 python -m pytest -m devices`.
+"""
 
 import contextlib
 import fcntl
@@ -14,7 +18,8 @@ import tempfile
 os.environ['JAX_PLATFORMS'] = 'cpu'
 _FLAGS = ['--xla_backend_optimization_level=0']  # compiles 2 to 5x faster
 if importlib.metadata.version('jaxlib') < '0.11':  # an unknown flag is fatal
-  _FLAGS.append('--xla_cpu_use_fusion_emitters=false')  # another quarter
+  # Another quarter; and a sixth, for there is a process for each core.
+  _FLAGS += ['--xla_cpu_use_fusion_emitters=false', '--xla_cpu_parallel_codegen_split_count=1']
 os.environ.setdefault('XLA_FLAGS', ' '.join(_FLAGS))
 # What one test compiled, no other test of this session compiles again, nor a process it starts.
 _SESSION = os.environ.get('PYTEST_XDIST_TESTRUNUID', str(os.getpid()))
@@ -24,7 +29,6 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import jax
 import jaxtyping
-import numpy as np
 import pytest
 
 # Calls into these modules, which are imported below, have to fit their annotations.
@@ -41,20 +45,24 @@ from hgdt_jax import (
   programs,
   run,
   settings,
-  sharding,
   stages,
 )
 from hgdt_jax.diffusion import samplers
 from hgdt_jax.losses import adversarial
 from hgdt_jax.metrics import measures, table
 
-jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
 jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]
 
 
 def pytest_collection_finish():
   gc.freeze()  # what is imported and collected stays: it need not be looked over again
+  gc.set_threshold(50_000, 20)  # traces are many objects that stay a while
+
+
+def pytest_runtest_setup(item):
+  if item.get_closest_marker('devices') and jax.device_count() < 8:
+    pytest.skip('wants eight devices: JAX_NUM_CPU_DEVICES=8 python -m pytest -m devices')
 
 
 def pytest_unconfigure(config):
@@ -108,20 +116,6 @@ def tiny():
 
 
 @pytest.fixture(scope='session')
-def one_device():
-  """A context in which a run sees one device: its programs compile faster than for eight."""
-
-  @contextlib.contextmanager
-  def context():
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ('data', 'fsdp'))
-    with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(sharding, 'make_mesh', lambda *_: mesh)
-      yield mesh
-
-  return context
-
-
-@pytest.fixture(scope='session')
 def compiled_once():
   """A context; in all of these, a stage's step is compiled once for equal configurations."""
   compiled, steps = programs.compiled, {}
@@ -152,12 +146,12 @@ def untaught(monkeypatch):
 
 
 @pytest.fixture(scope='session')
-def finished(tmp_path_factory, one_device):
+def finished(tmp_path_factory):
   """The workdir of a whole run of it, one for all test processes; not to be written to."""
   alone = 'PYTEST_XDIST_WORKER' not in os.environ
   base = tmp_path_factory.getbasetemp()
   workdir = (base if alone else base.parent) / 'finished'
-  with pathlib.Path(f'{workdir}.lock').open('w') as turn, one_device():
+  with pathlib.Path(f'{workdir}.lock').open('w') as turn:
     fcntl.flock(turn, fcntl.LOCK_EX)
     if not (workdir / 'report' / 'index.html').exists():
       run.main(_smallest(), workdir)

@@ -40,13 +40,12 @@ def test_what_is_no_recipe_or_field_is_told(recipe, changes, message):
     hgdt_jax.config(recipe, **changes)
 
 
-def test_a_run_is_gone_on_with_and_sampled_as_by_the_verb(finished, smallest, one_device, tmp_path):
+def test_a_run_is_gone_on_with_and_sampled_as_by_the_verb(finished, smallest, tmp_path):
   before = {path: path.stat().st_mtime_ns for path in finished.rglob('checkpoints/**/*')}
-  with one_device():
-    model = hgdt_jax.load(str(finished))
-    asked = dict(method='hybrid', num=3, steps=2, tau=0.4, seed=5)
-    clips = model.sample(**asked)
-    sampled.write(finished, tmp_path / 'clips', Request(**asked), 'png')
+  model = hgdt_jax.load(str(finished))
+  asked = dict(method='hybrid', num=3, steps=2, tau=0.4, seed=5)
+  clips = model.sample(**asked)
+  sampled.write(finished, tmp_path / 'clips', Request(**asked), 'png')
   assert {path: path.stat().st_mtime_ns for path in finished.rglob('checkpoints/**/*')} == before
   assert clips.shape == (3, 4, 16, 16, 3) and clips.dtype == np.uint8
   written = [video_files.read(tmp_path / 'clips' / f'clip_{i:04d}', range(4), 16) for i in range(3)]
@@ -92,16 +91,15 @@ def test_folders_are_scored_as_by_the_verb(tmp_path, capsys):
 
 
 @pytest.mark.long
-def test_a_folder_goes_in_and_clips_and_weights_come_out(finished, one_device, tmp_path, capsys):
-  with one_device():
-    model = hgdt_jax.load(finished)
-    model.write(tmp_path / 'clips', num=8, seed=1, clip_format='mp4-lossless')
-    model.export(tmp_path / 'model.safetensors', 'float32', licence='CC0-1.0')
-    taken = hgdt_jax.load(tmp_path / 'model.safetensors')
-    assert taken.about['licence'] == 'CC0-1.0'
-    np.testing.assert_array_equal(taken.sample(num=2), model.sample(num=2))
-    with pytest.raises(ValueError, match='these are weights already'):
-      taken.export(tmp_path / 'again.safetensors')
+def test_a_folder_goes_in_and_clips_and_weights_come_out(finished, tmp_path, capsys):
+  model = hgdt_jax.load(finished)
+  model.write(tmp_path / 'clips', num=8, seed=1, clip_format='mp4-lossless')
+  model.export(tmp_path / 'model.safetensors', 'float32', licence='CC0-1.0')
+  taken = hgdt_jax.load(tmp_path / 'model.safetensors')
+  assert taken.about['licence'] == 'CC0-1.0'
+  np.testing.assert_array_equal(taken.sample(num=2), model.sample(num=2))
+  with pytest.raises(ValueError, match='these are weights already'):
+    taken.export(tmp_path / 'again.safetensors')
   options = dict(frames=4, size=16, test_share=0.25)
   counts = hgdt_jax.prepare(tmp_path / 'clips', tmp_path / 'set', **options)
   assert list(counts) == ['train', 'test'] and sum(counts.values()) == 8
@@ -110,46 +108,45 @@ def test_a_folder_goes_in_and_clips_and_weights_come_out(finished, one_device, t
     hgdt_jax.prepare(tmp_path / 'clips', tmp_path / 'set', **options, sizes=3)
 
 
-def test_what_is_inside_a_hybrid(finished, one_device):
-  with one_device():
-    model = hgdt_jax.load(finished)
-    over = model.over_tau((0.0, 0.4), num=2, seed=3)
-    assert list(over) == [0.0, 0.4] and list(over[0.4]) == ['draft', 'diffused', 'refined']
-    drawn = model.sample('hybrid', 2, seed=3, tau=0.4)
-    np.testing.assert_array_equal(over[0.4]['refined'], drawn)
-    np.testing.assert_array_equal(over[0.0]['refined'], over[0.0]['draft'])
-    np.testing.assert_array_equal(over[0.0]['draft'], over[0.4]['draft'])
-    assert (over[0.4]['diffused'] != over[0.0]['diffused']).any()
-    clips = model.clips(2)
-    source = input_pipeline.make_source('synthetic', split='test', frames=4, size=16, count=32)
-    held_out = np.stack([source[i]['video'] for i in range(len(source))])
-    assert all((held_out == clip).all((1, 2, 3, 4)).any() for clip in clips)
-    flow = model.flow(clips)
-    assert flow.shape == (2, 3, 16, 16, 2) and np.abs(flow).max() <= 4 * 2.0  # map of 4x4, radius 2
-    head, *rows = model.two_samples((0.4, 0.2), num=8).split('\n')
-    assert head.split() == ['tau', 'drafts', 'of', 'statistic', 'p']
-    assert [row.split()[:2] for row in rows] == [
-      [tau, method] for tau in ('0.2', '0.4') for method in ('gan', 'hybrid')
-    ]
-    head, *rows = model.compare(('gan', 'draft_frames_aligned'), 8, ['motion_ratio']).split('\n')
-    found = {row.split()[0]: row.split()[-1] for row in rows}
-    wanted = api.evaluate(model.clips(8), model.sample('gan', 8), ['motion_ratio'])['motion_ratio']
-    assert found['gan'] == f'{wanted:.4g}' and list(found) == ['gan', 'draft_frames_aligned']
+def test_what_is_inside_a_hybrid(finished):
+  model = hgdt_jax.load(finished)
+  over = model.over_tau((0.0, 0.4), num=2, seed=3)
+  assert list(over) == [0.0, 0.4] and list(over[0.4]) == ['draft', 'diffused', 'refined']
+  drawn = model.sample('hybrid', 2, seed=3, tau=0.4)
+  np.testing.assert_array_equal(over[0.4]['refined'], drawn)
+  np.testing.assert_array_equal(over[0.0]['refined'], over[0.0]['draft'])
+  np.testing.assert_array_equal(over[0.0]['draft'], over[0.4]['draft'])
+  assert (over[0.4]['diffused'] != over[0.0]['diffused']).any()
+  clips = model.clips(2)
+  source = input_pipeline.make_source('synthetic', split='test', frames=4, size=16, count=32)
+  held_out = np.stack([source[i]['video'] for i in range(len(source))])
+  assert all((held_out == clip).all((1, 2, 3, 4)).any() for clip in clips)
+  flow = model.flow(clips)
+  assert flow.shape == (2, 3, 16, 16, 2) and np.abs(flow).max() <= 4 * 2.0  # map of 4x4, radius 2
+  head, *rows = model.two_samples((0.4, 0.2), num=8).split('\n')
+  assert head.split() == ['tau', 'drafts', 'of', 'statistic', 'p']
+  assert [row.split()[:2] for row in rows] == [
+    [tau, method] for tau in ('0.2', '0.4') for method in ('gan', 'hybrid')
+  ]
+  head, *rows = model.compare(('gan', 'draft_frames_aligned'), 8, ['motion_ratio']).split('\n')
+  found = {row.split()[0]: row.split()[-1] for row in rows}
+  wanted = api.evaluate(model.clips(8), model.sample('gan', 8), ['motion_ratio'])['motion_ratio']
+  assert found['gan'] == f'{wanted:.4g}' and list(found) == ['gan', 'draft_frames_aligned']
 
 
-def test_a_model_without_an_aligner_has_no_flow(finished, tmp_path, one_device):
+def test_a_model_without_an_aligner_has_no_flow(finished, tmp_path):
   path = tmp_path / 'two.safetensors'
   weights.write(publish.of_run(finished, ['gan', 'diffusion']), path)
-  with one_device(), pytest.raises(ValueError, match='hybrid: no aligner was trained for it'):
+  with pytest.raises(ValueError, match='hybrid: no aligner was trained for it'):
     hgdt_jax.load(path).flow(np.zeros((1, 4, 16, 16, 3), np.uint8))
 
 
-def test_weights_know_not_where_clips_lie(finished, tmp_path, one_device):
+def test_weights_know_not_where_clips_lie(finished, tmp_path):
   found = publish.of_run(finished, ['gan'])
   data = dataclasses.replace(found.cfg.data, source='folder')
   found = dataclasses.replace(found, cfg=dataclasses.replace(found.cfg, data=data))
   weights.write(found, tmp_path / 'gan.safetensors')
-  with one_device(), pytest.raises(ValueError, match='weights do not know where clips lie'):
+  with pytest.raises(ValueError, match='weights do not know where clips lie'):
     hgdt_jax.load(tmp_path / 'gan.safetensors').clips()
 
 

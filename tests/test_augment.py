@@ -86,6 +86,7 @@ def test_the_gradient_reaches_every_frame_that_is_left(video):
   np.testing.assert_allclose(jnp.sum(gradient * towards), slope, rtol=1e-4)
 
 
+@pytest.mark.devices
 def test_devices_that_share_a_batch_draw_what_one_alone_would_without_talking():
   video = jax.random.uniform(jax.random.key(0), (8, T, S, S, 3), minval=-1.0, maxval=1.0)
   program = jax.jit(lambda video: augment.clips(KEY(), video, jnp.float32(0.5)))

@@ -225,6 +225,7 @@ def test_another_configuration_is_refused_and_nothing_is_lost(tmp_path):
     assert checkpoints.steps() == [2]
 
 
+@pytest.mark.devices
 def test_restores_onto_another_mesh(tmp_path):
   eight = NamedSharding(sharding.make_mesh(1, 8), P('fsdp'))
   with Checkpoints(tmp_path, 'gan') as checkpoints:

@@ -29,6 +29,7 @@ def test_what_is_donated_is_counted_once():
   assert kept.peak - given.peak == 4 * 256 * 256
 
 
+@pytest.mark.devices
 def test_of_each_device_its_share_and_what_it_gets_of_the_others():
   mesh = sharding.make_mesh(8, 1)
   whole, rows = NamedSharding(mesh, P()), sharding.batch(mesh)

@@ -15,9 +15,8 @@ from input_pipeline import video_files
 
 
 @pytest.fixture(scope='module')
-def model(finished, one_device):
-  with one_device():
-    return Trained.load(finished)
+def model(finished):
+  return Trained.load(finished)
 
 
 @pytest.fixture(scope='module')

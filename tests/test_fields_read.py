@@ -165,15 +165,14 @@ def every_part(tiny_dict):
 
 
 @pytest.mark.long
-def test_every_config_field_is_read(every_part, tmp_path, monkeypatch, one_device):
+def test_every_config_field_is_read(every_part, tmp_path, monkeypatch):
   """A field that no code reads is a setting that does nothing."""
   changed = lambda cls, **fields: dataclasses.make_dataclass(
     cls.__name__, fields.items(), bases=(cls,), frozen=True
   )
   with_fake = changed(settings.Config, gan=changed(gan.Settings, fake=int))
   every_part['gan']['fake'] = 0
-  with one_device():
-    unread = _unread(every_part, tmp_path / 'run', monkeypatch, with_fake)
+  unread = _unread(every_part, tmp_path / 'run', monkeypatch, with_fake)
   assert set(unread) == UNREAD.keys()
 
 

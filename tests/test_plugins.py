@@ -36,27 +36,26 @@ def plugged(files, tiny_dict):
 
 
 @pytest.mark.long
-def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path, one_device):
+def test_they_train_resume_are_scored_shown_and_sampled(plugged, tmp_path):
   whole, halves = tmp_path / 'whole', tmp_path / 'halves'
-  with one_device():
-    run.main(plugged, whole)
-    first = plugged | {
-      'stages': ('autoencoder',),
-      'autoencoder': plugged['autoencoder'] | {'steps': 1},
-    }
-    run.train_stages(first, halves)
-    plugged['polish']['steps'] = 2
-    run.train_stages(plugged, halves)
-    plugged['polish']['steps'] = 4
-    run.train_stages(plugged, halves)
-    for stage in STAGES:
-      states = [_state(workdir, stage) for workdir in (whole, halves)]
-      jax.tree.map(np.testing.assert_array_equal, *states)
-    model = trained.Trained.load(whole)
-    draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=1, tau=0.5)
-    assert (draw('polished') != draw('hybrid')).any()  # another denoiser
-    asked = Request('polished', num=4, sampler='ddim_half')
-    sampled.write(whole, tmp_path / 'clips', asked)
+  run.main(plugged, whole)
+  first = plugged | {
+    'stages': ('autoencoder',),
+    'autoencoder': plugged['autoencoder'] | {'steps': 1},
+  }
+  run.train_stages(first, halves)
+  plugged['polish']['steps'] = 2
+  run.train_stages(plugged, halves)
+  plugged['polish']['steps'] = 4
+  run.train_stages(plugged, halves)
+  for stage in STAGES:
+    states = [_state(workdir, stage) for workdir in (whole, halves)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+  model = trained.Trained.load(whole)
+  draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=1, tau=0.5)
+  assert (draw('polished') != draw('hybrid')).any()  # another denoiser
+  asked = Request('polished', num=4, sampler='ddim_half')
+  sampled.write(whole, tmp_path / 'clips', asked)
   assert len(list((tmp_path / 'clips').glob('*.mp4'))) == 4
 
   rows = json.loads((whole / 'results.json').read_text())['results']
@@ -82,7 +81,7 @@ def test_its_recipe_is_a_configuration(files, name):
 
 
 @pytest.mark.long
-def test_a_loss_is_one_that_the_house_s_own_gan_plays_by(files, tiny_dict, tmp_path, one_device):
+def test_a_loss_is_one_that_the_house_s_own_gan_plays_by(files, tiny_dict, tmp_path):
   tiny_dict |= {'plugins': ('pearson',), 'stages': ('gan',)}
   tiny_dict['draft']['objective'] = 'pearson'
   tiny_dict['evaluation']['checks'] = 0
@@ -94,8 +93,7 @@ def test_a_loss_is_one_that_the_house_s_own_gan_plays_by(files, tiny_dict, tmp_p
     return plain.critic(real, fake)
 
   adversarial.OBJECTIVES['pearson'] = plain._replace(critic=watched)
-  with one_device():
-    run.train_stages(tiny_dict, tmp_path / 'run')
+  run.train_stages(tiny_dict, tmp_path / 'run')
   logged = [
     json.loads(line) for line in (tmp_path / 'run' / 'metrics.jsonl').read_text().split('\n')[:2]
   ]

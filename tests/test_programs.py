@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hgdt_jax import programs, settings
+from hgdt_jax import programs, settings, sharding
 from hgdt_jax.stages import STAGES
 
 STEPS = ('gan', 'diffusion')
@@ -71,14 +71,14 @@ def test_on_a_gpu_each_is_compiled_when_it_is_asked_for(slow, monkeypatch):
     assert done == ['diffusion']
 
 
-def test_a_program_takes_a_stages_state_and_a_batch(smallest, one_device):
+def test_a_program_takes_a_stages_state_and_a_batch(smallest):
   cfg = settings.build(settings.Config, smallest())
-  with one_device() as mesh:
-    step = programs.compiled(cfg, 'diffusion', mesh)
-    state = jax.jit(lambda key: STAGES['diffusion'].init(cfg, key))(jax.random.key(1))
-    like = programs.abstract_batch(cfg, mesh)
-    batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-    state, metrics = step(state, batch, jax.random.key(2))
+  mesh = sharding.make_mesh(-1, 1)
+  step = programs.compiled(cfg, 'diffusion', mesh)
+  state = jax.jit(lambda key: STAGES['diffusion'].init(cfg, key))(jax.random.key(1))
+  like = programs.abstract_batch(cfg, mesh)
+  batch = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+  state, metrics = step(state, batch, jax.random.key(2))
   assert int(state.step) == 1
   assert np.isfinite(metrics['diffusion/loss'])
 

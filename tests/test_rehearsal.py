@@ -14,6 +14,7 @@ COST = Cost(2**30, 2**31, 3 * 2**30, 4e12, 8e9, {'all-reduce': Collective(2, 3_0
 ROW = rehearsal.Row('gan', 36_000, 1234567, 2**30, COST, '', 12.4)
 
 
+@pytest.mark.devices
 def test_a_stage_compiled_for_devices_that_share_its_batch(smallest):
   given = smallest()
   given['mesh']['fsdp'], given['hybrid']['tau'], given['data']['classes'] = 2, 'auto', -1
@@ -37,6 +38,7 @@ def test_what_earlier_stages_hand_on_lies_beside(smallest, monkeypatch):
   assert joint.beside > aligner.beside
 
 
+@pytest.mark.devices
 def test_what_is_wrong_is_told_before_anything_is_compiled(tiny_dict):
   cfg = settings.build(settings.Config, tiny_dict)
   with pytest.raises(ValueError, match='polish: no stage of the recipe, which has gan, diff'):

@@ -53,12 +53,12 @@ def untrained(cfg, mesh, stages=('gan', 'diffusion')):
 
 
 @pytest.fixture(scope='module')
-def model(smallest, one_device):
+def model(smallest):
   given = smallest()
   given['evaluation'] |= {'batch': 4}
   cfg = settings.build(settings.Config, given)
-  with one_device() as mesh:
-    return untrained(cfg, mesh, ('gan', 'diffusion', 'aligner'))
+  mesh = sharding.make_mesh(-1, 1)
+  return untrained(cfg, mesh, ('gan', 'diffusion', 'aligner'))
 
 
 def clips_of(cfg, count, split='test'):
@@ -219,37 +219,37 @@ def test_a_part_that_is_silent_is_all_that_two_cells_differ_in(model, method, sc
 
 
 @pytest.mark.parametrize('latents', ['clean', 'noised'])
-def test_parts_that_no_stage_trained_are_left_out(smallest, one_device, latents):
+def test_parts_that_no_stage_trained_are_left_out(smallest, latents):
   """Aligner and latents of a run without the aligner stage: their weights mean nothing."""
   given = smallest() | {'stages': ('gan', 'diffusion', 'joint')}
   given['aligner']['latents'] = latents
-  with one_device() as mesh:
-    one = untrained(settings.build(settings.Config, given), mesh, given['stages'])
-    draw = lambda name: one.draw(name, LABELS, 0, steps=2, tau=0.5)
-    plain = draw('draft_video')
-    for name in ('draft_video_aligned', 'draft_video_aligned_gan', 'hybrid'):
-      np.testing.assert_array_equal(draw(name), plain, err_msg=name)
-    with pytest.raises(ValueError, match=r'draft_video_bridge.*for want of bridge'):
-      draw('draft_video_bridge')
-    assert (draw('draft_frames') != plain).any()
+  mesh = sharding.make_mesh(-1, 1)
+  one = untrained(settings.build(settings.Config, given), mesh, given['stages'])
+  draw = lambda name: one.draw(name, LABELS, 0, steps=2, tau=0.5)
+  plain = draw('draft_video')
+  for name in ('draft_video_aligned', 'draft_video_aligned_gan', 'hybrid'):
+    np.testing.assert_array_equal(draw(name), plain, err_msg=name)
+  with pytest.raises(ValueError, match=r'draft_video_bridge.*for want of bridge'):
+    draw('draft_video_bridge')
+  assert (draw('draft_frames') != plain).any()
 
 
-def test_a_bridge_of_noisy_clips_tells_a_method_what_it_walks_through(smallest, one_device):
+def test_a_bridge_of_noisy_clips_tells_a_method_what_it_walks_through(smallest):
   """A function of x_t at every step, and of nothing else."""
   given = smallest()
   given['aligner']['latents'] = 'noised'
-  with one_device() as mesh:
-    one = untrained(settings.build(settings.Config, given), mesh, ('gan', 'diffusion', 'aligner'))
-    _, held_out = clips_of(one.cfg, 8)
-    walk, _ = walked(one, 'draft_video_bridge')
-    assert walk.latents is None  # of the draft it is told nothing but x_t
-    told = one.told_of_drafts('draft_video_bridge', LABELS, 3, 0.5)
-    bridge = one.weights['aligner']['bridge'].variables()
-    np.testing.assert_array_equal(told, one.drawing.guess(bridge, walk.start, 0.5))
-    drawn = one.draw('draft_video_bridge', LABELS, 0, steps=2, tau=0.5)
-    assert (drawn != one.draw('draft_video', LABELS, 0, steps=2, tau=0.5)).any()
-    at = lambda tau: one.told_of_clips('draft_video_bridge', held_out['video'], 0, tau)
-    assert (at(0.5) != at(0.9)).any()
+  mesh = sharding.make_mesh(-1, 1)
+  one = untrained(settings.build(settings.Config, given), mesh, ('gan', 'diffusion', 'aligner'))
+  _, held_out = clips_of(one.cfg, 8)
+  walk, _ = walked(one, 'draft_video_bridge')
+  assert walk.latents is None  # of the draft it is told nothing but x_t
+  told = one.told_of_drafts('draft_video_bridge', LABELS, 3, 0.5)
+  bridge = one.weights['aligner']['bridge'].variables()
+  np.testing.assert_array_equal(told, one.drawing.guess(bridge, walk.start, 0.5))
+  drawn = one.draw('draft_video_bridge', LABELS, 0, steps=2, tau=0.5)
+  assert (drawn != one.draw('draft_video', LABELS, 0, steps=2, tau=0.5)).any()
+  at = lambda tau: one.told_of_clips('draft_video_bridge', held_out['video'], 0, tau)
+  assert (at(0.5) != at(0.9)).any()
 
 
 class Coded:
@@ -397,6 +397,7 @@ def alone(given, tmp_path_factory):
   return scored(given, jax.sharding.Mesh(devices, ('data', 'fsdp')), workdir), workdir
 
 
+@pytest.mark.devices
 def test_stamps_say_what_the_source_says(alone):
   rows = json.loads((alone[1] / 'results.json').read_text())['results']
   for row in rows:
@@ -413,13 +414,15 @@ def numbers(content):
   return [numbers(value) for value in content] if isinstance(content, list) else content
 
 
+@pytest.mark.devices
+@pytest.mark.devices
 @pytest.mark.long
 def test_two_processes_score_as_one(given, alone, tmp_path):
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
   (tmp_path / 'config.json').write_text(json.dumps(given))
-  environment = os.environ | {'PYTHONPATH': str(ROOT)}
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_NUM_CPU_DEVICES': '1'}
   command = [sys.executable, __file__, address, str(tmp_path)]
   pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
   workers = [subprocess.Popen([*command, str(i)], env=environment, **pipes) for i in range(2)]

@@ -84,21 +84,20 @@ def test_a_stage_is_scored_on_its_way(finished):
 
 
 @pytest.fixture(scope='module')
-def model(finished, one_device):
+def model(finished):
   """What the finished run can draw; its programs are compiled once for all tests below."""
-  with one_device():
-    return trained.Trained.load(finished)
+  return trained.Trained.load(finished)
 
 
 @pytest.fixture(scope='module')
-def weights(finished, model, one_device):
+def weights(finished, model):
   """What each stage of the finished run hands on."""
-  with one_device() as mesh:
-    drawn_with = lambda stage: [name for name in STAGES[stage].trains if name != JUDGES]
-    return {
-      stage: handed_on.weights(finished, model.cfg, stage, mesh, drawn_with(stage))
-      for stage in model.cfg.stages
-    }
+  mesh = sharding.make_mesh(-1, 1)
+  drawn_with = lambda stage: [name for name in STAGES[stage].trains if name != JUDGES]
+  return {
+    stage: handed_on.weights(finished, model.cfg, stage, mesh, drawn_with(stage))
+    for stage in model.cfg.stages
+  }
 
 
 def test_stages_hand_over_their_averages(model, weights):
@@ -112,11 +111,11 @@ def test_stages_hand_over_their_averages(model, weights):
 LABELS = np.arange(8) % 2
 
 
-def test_single_models_are_drawn_from_the_stages_that_trained_them(model, weights, one_device):
+def test_single_models_are_drawn_from_the_stages_that_trained_them(model, weights):
   """The joint stage must not worsen, or better, what the hybrid is compared with."""
   alone = {stage: weights[stage] for stage in ('gan', 'diffusion')}
-  with one_device() as mesh:
-    first = trained.Trained(model.cfg, alone, mesh)
+  mesh = sharding.make_mesh(-1, 1)
+  first = trained.Trained(model.cfg, alone, mesh)
   for method in ('gan', 'diffusion'):
     drawn = [each.draw(method, LABELS, 0, steps=2, tau=0.5) for each in (first, model)]
     np.testing.assert_array_equal(*drawn)
@@ -191,11 +190,11 @@ def test_a_given_first_frame_is_continued_by_draft_and_hybrid(model):
     assert (given[0][:, 1:] != given[1][:, 1:]).any()  # what follows depends on what is given
 
 
-def test_a_hybrid_refines_the_draft_that_continues_the_frame(model, weights, one_device):
+def test_a_hybrid_refines_the_draft_that_continues_the_frame(model, weights):
   """Its draft, not guidance alone: near tau 0 it is that draft."""
   alone = {stage: weights[stage] for stage in ('gan', 'diffusion')}
-  with one_device() as mesh:
-    first = trained.Trained(model.cfg, alone, mesh)
+  mesh = sharding.make_mesh(-1, 1)
+  first = trained.Trained(model.cfg, alone, mesh)
   size = model.cfg.data.size
   pixels = np.random.default_rng(0).integers(0, 256, (len(LABELS), 1, size, size, 3), np.uint8)
   known = Known(pixels, (0,))
@@ -235,14 +234,14 @@ class Killed(BaseException):
 
 
 @pytest.fixture(scope='module')
-def whole(smallest, tmp_path_factory, one_device, compiled_once):
+def whole(smallest, tmp_path_factory, compiled_once):
   """Configuration and workdir of a run of three stages that nothing interrupted."""
   given = smallest()
   for stage in ('gan', 'diffusion', 'aligner'):
     given[stage]['steps'] = 4
   given['stages'] = ('gan', 'diffusion', 'aligner')
   workdir = tmp_path_factory.mktemp('whole')
-  with one_device(), compiled_once():
+  with compiled_once():
     run.train_stages(given, workdir)
   return given, workdir
 
@@ -250,7 +249,7 @@ def whole(smallest, tmp_path_factory, one_device, compiled_once):
 @pytest.mark.parametrize('batch', [3, 11])  # in the middle of gan and of aligner
 @pytest.mark.long
 def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
-  whole, tmp_path, batch, monkeypatch, one_device, compiled_once
+  whole, tmp_path, batch, monkeypatch, compiled_once
 ):
   given, uninterrupted = whole
   taken, read = [], Batches.__next__
@@ -261,7 +260,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
       raise Killed
     return read(self)
 
-  with one_device(), compiled_once():
+  with compiled_once():
     monkeypatch.setattr(Batches, '__next__', kill)
     with pytest.raises(Killed):
       run.train_stages(given, tmp_path)
@@ -285,14 +284,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(
   jax.tree.map(np.testing.assert_array_equal, *weights)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
-  tiny_dict, tmp_path, one_device
-):
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tiny_dict, tmp_path):
   tiny_dict['gan'] |= dict(steps=40, learning_rate=0.99)
   tiny_dict['draft'] |= dict(objective='least_squares', r1=1e6)
   tiny_dict['stages'] = ('gan',)
   message = r'stage gan, step \d+: .* not finite, on the clips'
-  with one_device(), pytest.raises(guards.Unhealthy, match=message):
+  with pytest.raises(guards.Unhealthy, match=message):
     run.main(tiny_dict, tmp_path / 'run')
 
 
@@ -305,17 +302,16 @@ def test_a_workdir_of_another_configuration_is_refused(finished, tiny_dict):
 
 
 @pytest.mark.long
-def test_tau_is_chosen_by_the_drafts_once(tiny_dict, tmp_path, one_device, monkeypatch, capsys):
+def test_tau_is_chosen_by_the_drafts_once(tiny_dict, tmp_path, monkeypatch, capsys):
   tiny_dict['stages'] = ('gan', 'diffusion')
   tiny_dict['hybrid']['tau'] = 'auto'
   tiny_dict['evaluation']['taus'] = (0.3, 0.7)
   monkeypatch.setattr(run, '_evaluate', lambda *_: [])
-  with one_device():
-    run.main(tiny_dict, tmp_path)
-    said = capsys.readouterr().out
-    chosen = workdirs.read_config(tmp_path).hybrid.tau
-    assert chosen in (0.3, 0.7) and f'config.hybrid.tau={chosen} chosen' in said
-    run.main(tiny_dict, tmp_path)  # the same command: nothing is chosen anew
+  run.main(tiny_dict, tmp_path)
+  said = capsys.readouterr().out
+  chosen = workdirs.read_config(tmp_path).hybrid.tau
+  assert chosen in (0.3, 0.7) and f'config.hybrid.tau={chosen} chosen' in said
+  run.main(tiny_dict, tmp_path)  # the same command: nothing is chosen anew
   assert workdirs.read_config(tmp_path).hybrid.tau == chosen
   assert 'config.hybrid.tau' not in capsys.readouterr().out
 
@@ -337,30 +333,28 @@ def test_paired_metrics_are_taken_of_refined_clips_only(tiny):
   assert results._configured(cfg, paired=True) == ['lpips', 'ssim_uniform']
 
 
-def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path, one_device):
+def test_a_gan_alone_can_be_trained_and_sampled(tiny_dict, tmp_path):
   tiny_dict['stages'] = ('gan',)
   tiny_dict['draft']['image_share'] = 0.0
-  with one_device():
-    run.main(tiny_dict, tmp_path)
-    assert trained.Trained.load(tmp_path).methods == ('gan',)
+  run.main(tiny_dict, tmp_path)
+  assert trained.Trained.load(tmp_path).methods == ('gan',)
 
 
 @pytest.mark.long
-def test_an_aligner_can_be_trained_without_a_gan(tiny_dict, tmp_path, one_device):
+def test_an_aligner_can_be_trained_without_a_gan(tiny_dict, tmp_path):
   """What it has come to is drawn from noise; a hybrid says what it lacks."""
   tiny_dict['stages'] = ('diffusion', 'aligner')
   tiny_dict['aligner']['latents'] = 'none'
   tiny_dict['evaluation']['checks'] = 1
-  with one_device():
-    run.train_stages(tiny_dict, tmp_path)
-    rows = writer.read_rows(tmp_path)
-    assert [row['stage'] for row in rows] == ['diffusion'] * 6 + ['aligner'] * 2
-    model = trained.Trained.load(tmp_path)
-    assert model.methods == ('diffusion_frames', 'diffusion')
-    draw = lambda method: model.draw(method, LABELS, 0, steps=2, tau=0.5)
-    assert draw('noise_video_aligned').shape == (8, 4, 16, 16, 3)
-    with pytest.raises(ValueError, match="'hybrid' cannot be sampled here, for want of generator"):
-      draw('hybrid')
+  run.train_stages(tiny_dict, tmp_path)
+  rows = writer.read_rows(tmp_path)
+  assert [row['stage'] for row in rows] == ['diffusion'] * 6 + ['aligner'] * 2
+  model = trained.Trained.load(tmp_path)
+  assert model.methods == ('diffusion_frames', 'diffusion')
+  draw = lambda method: model.draw(method, LABELS, 0, steps=2, tau=0.5)
+  assert draw('noise_video_aligned').shape == (8, 4, 16, 16, 3)
+  with pytest.raises(ValueError, match="'hybrid' cannot be sampled here, for want of generator"):
+    draw('hybrid')
 
 
 def _copied(finished, workdir):
@@ -368,35 +362,32 @@ def _copied(finished, workdir):
   return shutil.copytree(finished, workdir, ignore=ignored)
 
 
-def test_a_stage_counts_when_its_last_step_is_saved(finished, tmp_path, one_device, capsys):
+def test_a_stage_counts_when_its_last_step_is_saved(finished, tmp_path, capsys):
   """Until then samples are of the stage before, or there are none."""
   run_of = _copied(finished, tmp_path / 'run')
   shutil.rmtree(run_of / 'checkpoints' / 'fewstep')
   draw = lambda model: model.draw('hybrid', LABELS, 0, steps=2, tau=0.5)
-  with one_device():
-    joint = draw(trained.Trained.load(run_of, 'hybrid'))
-    assert 'not done' not in capsys.readouterr().out
-    shutil.rmtree(run_of / 'checkpoints' / 'joint')
-    (run_of / 'checkpoints' / 'joint').mkdir()  # it begins
-    aligner = draw(trained.Trained.load(run_of, 'hybrid'))
-    said = capsys.readouterr().out
-    assert 'stage joint is not done (step 0 of 2): drawn with what the stages before it' in said
-    assert (aligner != joint).any()
-    shutil.copytree(finished / 'checkpoints' / 'joint' / '2', run_of / 'checkpoints/joint/1')
-    np.testing.assert_array_equal(draw(trained.Trained.load(run_of, 'hybrid')), aligner)
-    assert 'joint is not done (step 1 of 2)' in capsys.readouterr().out
-    shutil.rmtree(run_of / 'checkpoints' / 'diffusion')  # the aligner's denoiser came of it
-    np.testing.assert_array_equal(draw(trained.Trained.load(run_of, 'hybrid')), aligner)
-    assert 'diffusion is not done' not in capsys.readouterr().out
-    shutil.rmtree(run_of / 'checkpoints' / 'aligner')
-    with pytest.raises(ValueError, match=r'needs stage diffusion, .* is 0 of 6.*Until then gan'):
-      trained.Trained.load(run_of, 'hybrid')
-    assert trained.Trained.load(run_of, 'gan').methods[0] == 'gan'
+  joint = draw(trained.Trained.load(run_of, 'hybrid'))
+  assert 'not done' not in capsys.readouterr().out
+  shutil.rmtree(run_of / 'checkpoints' / 'joint')
+  (run_of / 'checkpoints' / 'joint').mkdir()  # it begins
+  aligner = draw(trained.Trained.load(run_of, 'hybrid'))
+  said = capsys.readouterr().out
+  assert 'stage joint is not done (step 0 of 2): drawn with what the stages before it' in said
+  assert (aligner != joint).any()
+  shutil.copytree(finished / 'checkpoints' / 'joint' / '2', run_of / 'checkpoints/joint/1')
+  np.testing.assert_array_equal(draw(trained.Trained.load(run_of, 'hybrid')), aligner)
+  assert 'joint is not done (step 1 of 2)' in capsys.readouterr().out
+  shutil.rmtree(run_of / 'checkpoints' / 'diffusion')  # the aligner's denoiser came of it
+  np.testing.assert_array_equal(draw(trained.Trained.load(run_of, 'hybrid')), aligner)
+  assert 'diffusion is not done' not in capsys.readouterr().out
+  shutil.rmtree(run_of / 'checkpoints' / 'aligner')
+  with pytest.raises(ValueError, match=r'needs stage diffusion, .* is 0 of 6.*Until then gan'):
+    trained.Trained.load(run_of, 'hybrid')
+  assert trained.Trained.load(run_of, 'gan').methods[0] == 'gan'
 
 
-def test_samples_restore_what_they_are_drawn_with_and_nothing_else(
-  finished, one_device, monkeypatch
-):
+def test_samples_restore_what_they_are_drawn_with_and_nothing_else(finished, monkeypatch):
   restored, restore = [], checkpoint.restore_part
 
   def record(workdir, stage, step, like):
@@ -410,27 +401,27 @@ def test_samples_restore_what_they_are_drawn_with_and_nothing_else(
     'hybrid': [('joint', 'generator', 'ema'), ('joint', 'denoiser', 'ema')],
     'hybrid_fewstep': [('fewstep', 'denoiser', 'ema'), ('joint', 'generator', 'ema')],
   }
-  with one_device():
-    for method, of in wanted.items():
-      restored.clear()
-      trained.Trained.load(finished, method)
-      assert sorted(restored) == sorted(of)
+  for method, of in wanted.items():
+    restored.clear()
+    trained.Trained.load(finished, method)
+    assert sorted(restored) == sorted(of)
 
 
-def test_samples_are_sharded_like_training(finished, tmp_path, monkeypatch):
+@pytest.mark.devices
+def test_samples_are_sharded_like_training(tiny_dict, tmp_path, untaught, monkeypatch):
   """A model that needed its parameters split to be trained has to be sampled so."""
   monkeypatch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
-  run_of = _copied(finished, tmp_path / 'run')
-  content = json.loads((run_of / 'config.json').read_text())
-  content['config']['mesh'] = {'data': 2, 'fsdp': 4}
-  (run_of / 'config.json').write_text(json.dumps(content))
-  model = trained.Trained.load(run_of, 'gan')
+  tiny_dict |= {'stages': ('gan',), 'mesh': {'data': 2, 'fsdp': 4}}
+  tiny_dict['evaluation']['checks'] = 0
+  run.train_stages(tiny_dict, tmp_path)
+  model = trained.Trained.load(tmp_path)
   assert dict(model.mesh.shape) == {'data': 2, 'fsdp': 4}
   leaves = jax.tree.leaves(model.weights['gan'])
   assert any('fsdp' in leaf.sharding.spec for leaf in leaves)
+  content = json.loads((tmp_path / 'config.json').read_text())
   content['config']['mesh'] = {'data': 4, 'fsdp': 4}  # trained on twice the devices
-  (run_of / 'config.json').write_text(json.dumps(content))
-  assert dict(trained.Trained.load(run_of, 'gan').mesh.shape) == {'data': 2, 'fsdp': 4}
+  (tmp_path / 'config.json').write_text(json.dumps(content))
+  assert dict(trained.Trained.load(tmp_path).mesh.shape) == {'data': 2, 'fsdp': 4}
 
 
 def test_a_tau_of_0_is_the_draft(model):

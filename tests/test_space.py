@@ -66,17 +66,15 @@ def given(smallest, pooled):
 
 
 @pytest.fixture(scope='module')
-def workdir(given, tmp_path_factory, one_device):
+def workdir(given, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('pooled')
-  with one_device():
-    run.train_stages(given, workdir)
+  run.train_stages(given, workdir)
   return workdir
 
 
 @pytest.fixture(scope='module')
-def model(workdir, one_device):
-  with one_device():
-    return trained.Trained.load(workdir)
+def model(workdir):
+  return trained.Trained.load(workdir)
 
 
 def is_in_squares(clips):

@@ -17,9 +17,8 @@ SEED, LABEL, STEPS, TAU = 3, np.array([0, -1, 2, 1], np.int32), 2, 0.4
 
 
 @pytest.fixture(scope='module')
-def model(finished, one_device):
-  with one_device():
-    yield Trained.load(finished)
+def model(finished):
+  yield Trained.load(finished)
 
 
 def _called(program, steps=STEPS, tau=TAU):

@@ -78,6 +78,10 @@ def on_devices(smallest):
   return of
 
 
+# The same process has both tests of a stage, where it has been compiled.
+TOGETHER = [pytest.param(stage, marks=pytest.mark.xdist_group(stage)) for stage in STAGES]
+
+
 def _one_device():
   return jax.sharding.Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ('data', 'fsdp'))
 
@@ -110,7 +114,8 @@ def _gradients(state):
   return found
 
 
-@pytest.mark.parametrize('stage', STAGES)
+@pytest.mark.parametrize('stage', TOGETHER)
+@pytest.mark.devices
 @pytest.mark.long
 def test_one_device_and_eight_give_the_same_gradients(stage, on_devices):
   """Data parallel and parameter sharded, donated, compiled once."""
@@ -135,7 +140,8 @@ def test_one_device_and_eight_give_the_same_gradients(stage, on_devices):
     np.testing.assert_allclose(rows[1][name], value, rtol=2e-3, atol=2e-4, err_msg=name)
 
 
-@pytest.mark.parametrize('stage', STAGES)
+@pytest.mark.parametrize('stage', TOGETHER)
+@pytest.mark.devices
 @pytest.mark.long
 def test_devices_gather_parameters_and_move_no_clip(stage, on_devices):
   """What they exchange otherwise are sums: gradients, metrics, spreads."""

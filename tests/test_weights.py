@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 
 import hgdt_jax
-from hgdt_jax import donors, handed_on, publish, run, settings, warm_start, weights
+from hgdt_jax import donors, handed_on, publish, run, settings, sharding, warm_start, weights
 from hgdt_jax import workdir as workdirs
 from hgdt_jax.request import Request
 from hgdt_jax.sampled import write
@@ -35,17 +35,15 @@ def _drawn(source, method):
 
 
 @pytest.mark.parametrize('method', ['gan', 'diffusion_frames', 'diffusion', 'hybrid'])
-def test_all_methods_draw_what_the_run_draws(finished, exported, method, one_device):
-  with one_device():
-    np.testing.assert_array_equal(_drawn(exported, method), _drawn(finished, method))
+def test_all_methods_draw_what_the_run_draws(finished, exported, method):
+  np.testing.assert_array_equal(_drawn(exported, method), _drawn(finished, method))
 
 
-def test_a_clip_of_half_precision_is_nearly_the_same(finished, exported, tmp_path, one_device):
+def test_a_clip_of_half_precision_is_nearly_the_same(finished, exported, tmp_path):
   half = tmp_path / 'half.safetensors'
   weights.write(weights.read(exported), half, 'float16')
   assert half.stat().st_size < 0.6 * exported.stat().st_size
-  with one_device():
-    apart = np.abs(_drawn(half, 'hybrid').astype(int) - _drawn(finished, 'hybrid')).max()
+  apart = np.abs(_drawn(half, 'hybrid').astype(int) - _drawn(finished, 'hybrid')).max()
   assert 0 < apart <= 3  # of 255
 
 
@@ -79,7 +77,7 @@ def test_paths_stay_at_home(finished):
   assert '/home/me' not in json.dumps(settings.as_dict(publish._without_paths(changed)))
 
 
-def test_some_stages_are_enough(finished, tmp_path, one_device):
+def test_some_stages_are_enough(finished, tmp_path):
   path = tmp_path / 'gan.safetensors'
   weights.write(publish.of_run(finished, ['gan']), path)
   model = Trained.load(path)
@@ -163,48 +161,47 @@ def test_weights_of_other_programs_are_refused(tmp_path):
     donors.find(tmp_path / 'gone.safetensors')
 
 
-def test_clips_of_other_weights_are_not_gone_on_with(exported, tmp_path, one_device):
+def test_clips_of_other_weights_are_not_gone_on_with(exported, tmp_path):
   """Two files of one configuration: the same call draws anew."""
   half, out = tmp_path / 'half.safetensors', tmp_path / 'clips'
   weights.write(weights.read(exported), half, 'float16')
   read = lambda: video_files.read(out / 'clip_0000', range(4), 16)
-  with one_device():
-    write(exported, out, Request(num=1, **ASKED), 'png')
-    first = read()
-    write(half, out, Request(num=1, **ASKED), 'png')
+  write(exported, out, Request(num=1, **ASKED), 'png')
+  first = read()
+  write(half, out, Request(num=1, **ASKED), 'png')
   assert (first != read()).any()
 
 
-def test_a_run_begins_with_them(tiny_dict, exported, tmp_path, one_device, untaught):
+def test_a_run_begins_with_them(tiny_dict, exported, tmp_path, untaught):
   """Each network, in the first stage that has it, as the last stage there left it."""
   tiny_dict |= {'stages': ('gan', 'diffusion'), 'init_from': (str(exported),)}
   tiny_dict['evaluation']['checks'] = 0
   there = weights.read(exported).nets['joint']
-  with one_device() as mesh:
-    run.train_stages(tiny_dict, tmp_path)
-    cfg = workdirs.read_config(tmp_path)
-    begun = {
-      name: handed_on.weights(tmp_path, cfg, stage, mesh, [name])[name].params
-      for stage, name in (('gan', 'generator'), ('diffusion', 'denoiser'))
-    }
+  mesh = sharding.make_mesh(-1, 1)
+  run.train_stages(tiny_dict, tmp_path)
+  cfg = workdirs.read_config(tmp_path)
+  begun = {
+    name: handed_on.weights(tmp_path, cfg, stage, mesh, [name])[name].params
+    for stage, name in (('gan', 'generator'), ('diffusion', 'denoiser'))
+  }
   for name, params in begun.items():
     jax.tree.map(np.testing.assert_array_equal, dict(there[name].params), dict(params))
 
 
 @pytest.mark.parametrize('classes', [0, 6])
 def test_other_classes_begin_anew_and_that_is_said(
-  tiny_dict, exported, tmp_path, one_device, untaught, capsys, classes
+  tiny_dict, exported, tmp_path, untaught, capsys, classes
 ):
   tiny_dict |= {'stages': ('gan', 'diffusion'), 'init_from': (str(exported),)}
   tiny_dict['evaluation']['checks'] = 0
   tiny_dict['data']['classes'] = classes
-  with one_device() as mesh:
-    run.train_stages(tiny_dict, tmp_path)
-    cfg = workdirs.read_config(tmp_path)
-    begun = {
-      name: dict(handed_on.weights(tmp_path, cfg, stage, mesh, [name])[name].params)
-      for stage, name in (('gan', 'generator'), ('diffusion', 'denoiser'))
-    }
+  mesh = sharding.make_mesh(-1, 1)
+  run.train_stages(tiny_dict, tmp_path)
+  cfg = workdirs.read_config(tmp_path)
+  begun = {
+    name: dict(handed_on.weights(tmp_path, cfg, stage, mesh, [name])[name].params)
+    for stage, name in (('gan', 'generator'), ('diffusion', 'denoiser'))
+  }
   for name, params in begun.items():
     there = dict(weights.read(exported).nets['joint'][name].params)
     label, embedding = there.pop('label'), params.pop('label', None)
@@ -223,7 +220,7 @@ def test_other_classes_begin_anew_and_that_is_said(
 
 
 def test_an_aligner_that_was_trained_elsewhere_is_not_begun_anew(
-  tiny_dict, exported, tmp_path, one_device, untaught
+  tiny_dict, exported, tmp_path, untaught
 ):
   """A stage `diffusion` that itself began with a trained aligner hands it on, in a file too."""
   found, path = weights.read(exported), tmp_path / 'tuned.safetensors'
@@ -232,33 +229,33 @@ def test_an_aligner_that_was_trained_elsewhere_is_not_begun_anew(
   assert [weights.read(path).has_late('diffusion'), found.has_late('diffusion')] == [True, False]
   tiny_dict |= {'stages': ('diffusion',), 'init_from': (f'diffusion={path}',)}
   tiny_dict['evaluation']['checks'] = 0
-  with one_device() as mesh:
-    run.train_stages(tiny_dict, tmp_path / 'run')
-    cfg = workdirs.read_config(tmp_path / 'run')
-    begun = handed_on.weights(tmp_path / 'run', cfg, 'diffusion', mesh, ['denoiser'])
+  mesh = sharding.make_mesh(-1, 1)
+  run.train_stages(tiny_dict, tmp_path / 'run')
+  cfg = workdirs.read_config(tmp_path / 'run')
+  begun = handed_on.weights(tmp_path / 'run', cfg, 'diffusion', mesh, ['denoiser'])
   there = dict(found.nets['joint']['denoiser'].params)
   jax.tree.map(np.testing.assert_array_equal, there, dict(begun['denoiser'].params))
 
 
-def test_a_stages_own_judges_are_not_those_of_another(tiny_dict, finished, one_device):
+def test_a_stages_own_judges_are_not_those_of_another(tiny_dict, finished):
   """The critic of fewstep sees pairs of clips; that of the draft, of the same name, does not."""
   tiny_dict |= {'stages': ('fewstep',), 'init_from': (str(finished),)}
-  with one_device() as mesh:
-    cfg = settings.build(settings.Config, tiny_dict)
-    assert warm_start.networks(cfg, 'fewstep', mesh).keys() == {'denoiser'}
-    cfg = settings.build(settings.Config, tiny_dict | {'stages': ('joint',)})
-    given = {'generator', 'critic', 'denoiser'}
-    assert warm_start.networks(cfg, 'joint', mesh).keys() == given
+  mesh = sharding.make_mesh(-1, 1)
+  cfg = settings.build(settings.Config, tiny_dict)
+  assert warm_start.networks(cfg, 'fewstep', mesh).keys() == {'denoiser'}
+  cfg = settings.build(settings.Config, tiny_dict | {'stages': ('joint',)})
+  given = {'generator', 'critic', 'denoiser'}
+  assert warm_start.networks(cfg, 'joint', mesh).keys() == given
 
 
 def test_a_file_is_read_once_however_many_stages_begin_with_it(
-  tiny_dict, exported, tmp_path, one_device, monkeypatch
+  tiny_dict, exported, tmp_path, monkeypatch
 ):
   tiny_dict |= {'stages': ('gan', 'diffusion'), 'init_from': (str(exported),)}
   cfg, read, seen = settings.build(settings.Config, tiny_dict), donors.find, []
   monkeypatch.setattr(donors, 'find', lambda source: seen.append(source) or read(source))
-  with one_device() as mesh:
-    warm_start.check(cfg, mesh, tmp_path)
+  mesh = sharding.make_mesh(-1, 1)
+  warm_start.check(cfg, mesh, tmp_path)
   assert seen == [str(exported)]
 
 
@@ -267,11 +264,11 @@ def test_a_type_that_is_none_of_those_is_refused(exported, tmp_path):
     weights.write(weights.read(exported), tmp_path / 'int8.safetensors', 'int8')
 
 
-def test_what_is_in_no_file_cannot_be_begun_with(tiny_dict, finished, tmp_path, one_device):
+def test_what_is_in_no_file_cannot_be_begun_with(tiny_dict, finished, tmp_path):
   path = tmp_path / 'gan.safetensors'
   weights.write(publish.of_run(finished, ['gan']), path)
   tiny_dict |= {'stages': ('joint',), 'init_from': (str(path),)}
-  with one_device(), pytest.raises(ValueError, match='joint takes the critic over, and nothing'):
+  with pytest.raises(ValueError, match='joint takes the critic over, and nothing'):
     run.train_stages(tiny_dict, tmp_path / 'run')
   assert not (tmp_path / 'run' / 'config.json').exists()
 
@@ -299,15 +296,14 @@ def test_shipped_weights_are_found_by_name(monkeypatch, exported, tmp_path):
 
 
 @pytest.mark.parametrize('name', weights.shipped())
-def test_what_is_shipped_is_small_says_what_it_is_and_draws(name, one_device):
+def test_what_is_shipped_is_small_says_what_it_is_and_draws(name):
   path = weights.shipped()[name]
   card = path.with_suffix('.md').read_text()
   assert path.stat().st_size < 5e6
-  with one_device():
-    model = hgdt_jax.load(name)
-    assert model.about['licence'] in card and model.about['versions']['commit'][:7] in card
-    assert {'gan', 'diffusion_frames', 'diffusion', 'hybrid'} <= set(model.methods)
-    real, drawn = model.clips(64), model.sample('gan', 64, label=-1)
+  model = hgdt_jax.load(name)
+  assert model.about['licence'] in card and model.about['versions']['commit'][:7] in card
+  assert {'gan', 'diffusion_frames', 'diffusion', 'hybrid'} <= set(model.methods)
+  real, drawn = model.clips(64), model.sample('gan', 64, label=-1)
   nearness = lambda clips: hgdt_jax.api.evaluate(real, clips)['frechet_random_conv3d']
   # .68 when it was shipped, and 6.2 for the real clips, darkened.
   assert nearness(drawn) < 1.5 < nearness(real // 2)

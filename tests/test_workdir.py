@@ -30,20 +30,19 @@ def _files(path):
   return {f.relative_to(path): f.stat().st_mtime_ns for f in path.rglob('*') if f.is_file()}
 
 
-def test_a_workdir_of_format_1_is_sampled_and_not_written_to(old, one_device):
+def test_a_workdir_of_format_1_is_sampled_and_not_written_to(old):
   before = _files(old)
-  with one_device():
-    model = trained.Trained.load(old)
-    assert model.methods == ('gan', 'diffusion_frames', 'diffusion', 'hybrid')
-    drawn = model.draw('hybrid', np.zeros(8, int), 0, steps=1, tau=0.5)
+  model = trained.Trained.load(old)
+  assert model.methods == ('gan', 'diffusion_frames', 'diffusion', 'hybrid')
+  drawn = model.draw('hybrid', np.zeros(8, int), 0, steps=1, tau=0.5)
   assert drawn.shape == (8, 4, 16, 16, 3) and drawn.std() > 0
   assert _files(old) == before
 
 
-def test_a_workdir_of_format_1_is_not_trained_on(old, one_device):
+def test_a_workdir_of_format_1_is_not_trained_on(old):
   given = settings.as_dict(workdir.read_config(old))
   before = _files(old / 'checkpoints')
-  with one_device(), pytest.raises(ValueError, match=r'begun by hgdt_jax 0\.1.*train on with that'):
+  with pytest.raises(ValueError, match=r'begun by hgdt_jax 0\.1.*train on with that'):
     run.main(given, old)
   assert _files(old / 'checkpoints') == before
 
@@ -73,17 +72,16 @@ def test_a_config_from_before_there_were_families_reads_as_of_the_one_there_was(
   assert workdir.read_config(tmp_path) == workdir.read_config(finished)
 
 
-def test_a_run_of_last_week_is_sampled(finished, tmp_path, one_device):
+def test_a_run_of_last_week_is_sampled(finished, tmp_path):
   """From before the fields of first frames existed, for one."""
   shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
   content = json.loads((tmp_path / 'run' / 'config.json').read_text())
   del content['config']['draft']['image_weight'], content['config']['gan']['ema_decay']
   (tmp_path / 'run' / 'config.json').write_text(json.dumps(content))
-  with one_device():
-    drawn = [
-      trained.Trained.load(path, 'gan').draw('gan', np.zeros(8, int), 0, steps=0, tau=0.0)
-      for path in (finished, tmp_path / 'run')
-    ]
+  drawn = [
+    trained.Trained.load(path, 'gan').draw('gan', np.zeros(8, int), 0, steps=0, tau=0.0)
+    for path in (finished, tmp_path / 'run')
+  ]
   np.testing.assert_array_equal(*drawn)
 
 
@@ -107,7 +105,7 @@ def _changed(given, **sections):
 
 
 def test_a_stage_that_started_from_another_step_is_refused_before_anything_is_trained(
-  finished, tmp_path, smallest, one_device
+  finished, tmp_path, smallest
 ):
   shutil.copytree(finished, tmp_path / 'run', ignore=shutil.ignore_patterns('samples', 'xla_cache'))
   more = _changed(smallest(), gan={'steps': 3})
@@ -115,7 +113,7 @@ def test_a_stage_that_started_from_another_step_is_refused_before_anything_is_tr
     r'stage aligner .* started from step 2 of stage gan, which is to have 3: remove .*aligner'
   )
   before = _files(tmp_path / 'run' / 'checkpoints')
-  with one_device(), pytest.raises(ValueError, match=message):
+  with pytest.raises(ValueError, match=message):
     run.main(more, tmp_path / 'run')
   assert _files(tmp_path / 'run' / 'checkpoints') == before
   assert workdir.read_config(tmp_path / 'run').gan.steps == 2

@@ -261,18 +261,17 @@ def test_every_other_stage_trains_it(given, stage):
 
 
 @pytest.mark.long
-def test_drafts_are_refined_by_it(given, tmp_path, one_device):
+def test_drafts_are_refined_by_it(given, tmp_path):
   given['draft']['image_share'] = 0.0
   given['evaluation'] |= dict(clips=4, batch=4, flow_clips=1, taus=())
-  with one_device():
-    run.main(given, tmp_path)
-    rows = json.loads((tmp_path / 'results.json').read_text())['results']
-    methods = [row['method'] for row in rows]
-    assert methods == ['real', 'gan', 'diffusion_frames', 'diffusion', 'hybrid']
-    model = trained.Trained.load(tmp_path)
-    draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=2, tau=0.5)
-    drawn = [draw(method) for method in methods[1:]]
-    assert model.evaluations('diffusion', 2, known=True) == 4
+  run.main(given, tmp_path)
+  rows = json.loads((tmp_path / 'results.json').read_text())['results']
+  methods = [row['method'] for row in rows]
+  assert methods == ['real', 'gan', 'diffusion_frames', 'diffusion', 'hybrid']
+  model = trained.Trained.load(tmp_path)
+  draw = lambda method: model.draw(method, np.zeros(4, int), 0, steps=2, tau=0.5)
+  drawn = [draw(method) for method in methods[1:]]
+  assert model.evaluations('diffusion', 2, known=True) == 4
   assert all(clips.shape == (4, 4, 16, 16, 3) for clips in drawn)
   assert len({clips.tobytes() for clips in drawn}) == len(drawn)
   losses = [row['diffusion/loss'] for row in writer.read_rows(tmp_path) if 'diffusion/loss' in row]

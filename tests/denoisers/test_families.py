@@ -30,12 +30,11 @@ def test_its_recipe_is_a_configuration_and_knows_its_fields(given):
 
 
 @pytest.mark.long
-def test_it_trains_and_is_scored(given, tiny_dict, tmp_path, one_device):
+def test_it_trains_and_is_scored(given, tiny_dict, tmp_path):
   tiny_dict |= {'plugins': given['plugins'], 'denoiser': given['denoiser']}
   tiny_dict['stages'] = ('diffusion',)
   tiny_dict['evaluation'] |= dict(clips=4, batch=4, checks=0, evaluations=(), taus=(), flow_clips=1)
-  with one_device():
-    run.main(tiny_dict, tmp_path / 'run')
+  run.main(tiny_dict, tmp_path / 'run')
   rows = json.loads((tmp_path / 'run' / 'results.json').read_text())['results']
   methods = [row['method'] for row in rows]
   assert methods == ['real', 'diffusion_frames', 'diffusion', 'diffusion_first_frame']

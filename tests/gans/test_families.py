@@ -28,21 +28,20 @@ def painter(files, tiny_dict):
 
 
 @pytest.mark.long
-def test_it_trains_is_refined_scored_and_shown(painter, tmp_path, one_device):
-  with one_device():
-    run.main(painter, tmp_path / 'run')
-    rows = json.loads((tmp_path / 'run' / 'results.json').read_text())['results']
-    assert [row['method'] for row in rows] == [
-      'real',
-      'gan',
-      'diffusion_frames',
-      'diffusion',
-      'hybrid',
-    ]
-    model = trained.Trained.load(tmp_path / 'run')
-    drawn = model.draw('hybrid', np.zeros(4, int), 0, steps=1, tau=0.5)
-    assert drawn.shape == (4, 4, 16, 16, 3)
-    assert (drawn != model.draw('gan', np.zeros(4, int), 0, steps=0, tau=0.0)).any()
+def test_it_trains_is_refined_scored_and_shown(painter, tmp_path):
+  run.main(painter, tmp_path / 'run')
+  rows = json.loads((tmp_path / 'run' / 'results.json').read_text())['results']
+  assert [row['method'] for row in rows] == [
+    'real',
+    'gan',
+    'diffusion_frames',
+    'diffusion',
+    'hybrid',
+  ]
+  model = trained.Trained.load(tmp_path / 'run')
+  drawn = model.draw('hybrid', np.zeros(4, int), 0, steps=1, tau=0.5)
+  assert drawn.shape == (4, 4, 16, 16, 3)
+  assert (drawn != model.draw('gan', np.zeros(4, int), 0, steps=0, tau=0.0)).any()
   logged = [
     json.loads(line) for line in (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
   ]
@@ -75,20 +74,17 @@ PUBLISHED = {
 
 @pytest.mark.parametrize('family', ['painter', *PUBLISHED])
 @pytest.mark.long
-def test_it_resumes_bit_for_bit_with_what_no_gradient_reaches(
-  painter, tmp_path, one_device, family
-):
+def test_it_resumes_bit_for_bit_with_what_no_gradient_reaches(painter, tmp_path, family):
   if family in PUBLISHED:
     small = zoo.get_config(f'{family},small').to_dict()['draft']
     painter['draft'] = small | PUBLISHED[family]
   painter['stages'] = ('gan',)
-  with one_device():
-    run.train_stages(painter, tmp_path / 'whole')
-    painter['gan']['steps'] = 2
-    run.train_stages(painter, tmp_path / 'halves')
-    painter['gan']['steps'] = 4
-    run.train_stages(painter, tmp_path / 'halves')
-    states = [_state(painter, tmp_path / name) for name in ('whole', 'halves')]
+  run.train_stages(painter, tmp_path / 'whole')
+  painter['gan']['steps'] = 2
+  run.train_stages(painter, tmp_path / 'halves')
+  painter['gan']['steps'] = 4
+  run.train_stages(painter, tmp_path / 'halves')
+  states = [_state(painter, tmp_path / name) for name in ('whole', 'halves')]
   jax.tree.map(np.testing.assert_array_equal, *states)
   kept = states[0].nets['generator'].kept['batch_stats']
   assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(kept)) > 1e-3

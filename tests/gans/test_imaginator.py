@@ -155,23 +155,22 @@ def test_what_does_not_fit_is_refused_in_a_line(made):
 
 
 @pytest.mark.long
-def test_it_is_drawn_scored_and_refined_from_first_frames_alone(tiny_dict, tmp_path, one_device):
+def test_it_is_drawn_scored_and_refined_from_first_frames_alone(tiny_dict, tmp_path):
   tiny_dict['draft'] = SIZES | {'time_widths': (8, 6, 4), 'l1_weight': 100.0}
   tiny_dict['aligner']['latents'] = 'none'
   tiny_dict['stages'] = ('gan', 'diffusion', 'joint')
-  with one_device():
-    run.main(tiny_dict, tmp_path / 'run')
-    results = json.loads((tmp_path / 'run' / 'results.json').read_text())
-    methods = [row['method'] for row in results['results']]
-    continued = ('gan', 'diffusion', 'hybrid')
-    alone = ['diffusion_frames', 'diffusion']
-    assert methods == ['real', *alone, *(f'{method}_first_frame' for method in continued)]
-    assert {row['method'] for row in results['curves']['truncation']} == {'gan', 'hybrid'}
-    model = trained.Trained.load(tmp_path / 'run')
-    options = dict(seed=0, steps=1, tau=0.5)
-    for method in ('gan', 'hybrid'):
-      with pytest.raises(ValueError, match=f'{method} continues a first frame, and none is given'):
-        model.draw(method, np.zeros(4, int), **options)
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 16, 16, 3), np.uint8)
-    drawn = model.draw('gan', np.zeros(4, int), known=drawing.Known(pixels, (0,)), **options)
+  run.main(tiny_dict, tmp_path / 'run')
+  results = json.loads((tmp_path / 'run' / 'results.json').read_text())
+  methods = [row['method'] for row in results['results']]
+  continued = ('gan', 'diffusion', 'hybrid')
+  alone = ['diffusion_frames', 'diffusion']
+  assert methods == ['real', *alone, *(f'{method}_first_frame' for method in continued)]
+  assert {row['method'] for row in results['curves']['truncation']} == {'gan', 'hybrid'}
+  model = trained.Trained.load(tmp_path / 'run')
+  options = dict(seed=0, steps=1, tau=0.5)
+  for method in ('gan', 'hybrid'):
+    with pytest.raises(ValueError, match=f'{method} continues a first frame, and none is given'):
+      model.draw(method, np.zeros(4, int), **options)
+  pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 16, 16, 3), np.uint8)
+  drawn = model.draw('gan', np.zeros(4, int), known=drawing.Known(pixels, (0,)), **options)
   assert drawn.shape == (4, 4, 16, 16, 3)

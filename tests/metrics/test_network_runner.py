@@ -35,6 +35,7 @@ def test_any_number_of_clips(mean_run, count):
   np.testing.assert_allclose(out, expected, rtol=1e-5)
 
 
+@pytest.mark.devices
 def test_few_clips_stay_on_one_device_and_many_are_split(mean_run):
   run, shapes = mean_run
   run(make_clips(3))  # fewer than the eight devices: two at a time on the first
