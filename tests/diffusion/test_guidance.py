@@ -28,15 +28,19 @@ def _points(count=64):
   return x, jnp.linspace(0.05, 1, count)
 
 
+_diffuse = jax.jit(COSINE.diffuse)
+
+
 def _assert_consistent(x_t, t, x0, eps):
-  np.testing.assert_allclose(COSINE.diffuse(x0, eps, t), x_t, atol=1e-5)
+  np.testing.assert_allclose(_diffuse(x0, eps, t), x_t, atol=1e-5)
 
 
 def test_classifier_free_is_the_linear_extrapolation(exact):
   x, t = _points()
   cond, free = _one(exact, 0.6, 0.2), _one(exact, 0.0, 0.5)
-  x0, eps = guidance.classifier_free(cond, free, 3.0, COSINE)(x, t)
-  (c0, c_eps), (f0, f_eps) = cond(x, t), free(x, t)
+  both = guidance.classifier_free(cond, free, 3.0, COSINE)
+  every = jax.jit(lambda x, t: [denoise(x, t) for denoise in (both, cond, free)])
+  (x0, eps), (c0, c_eps), (f0, f_eps) = jax.device_get(every(x, t))
   np.testing.assert_allclose(x0, f0 + 3 * (c0 - f0), atol=1e-5)
   np.testing.assert_allclose(eps, f_eps + 3 * (c_eps - f_eps), atol=1e-4)
   _assert_consistent(x, t, x0, eps)
@@ -45,8 +49,9 @@ def test_classifier_free_is_the_linear_extrapolation(exact):
 def test_classifier_free_outside_of_its_interval_is_conditional(exact):
   x, t = _points()
   cond, free = _one(exact, 0.6, 0.2), _one(exact, 0.0, 0.5)
-  x0, _ = guidance.classifier_free(cond, free, 3.0, COSINE, interval=(0.3, 0.7))(x, t)
-  same = np.isclose(x0, cond(x, t)[0], atol=1e-6).ravel()
+  both = guidance.classifier_free(cond, free, 3.0, COSINE, interval=(0.3, 0.7))
+  x0, t = jax.jit(both)(x, t)[0], np.asarray(t)
+  same = np.isclose(x0, jax.jit(cond)(x, t)[0], atol=1e-6).ravel()
   np.testing.assert_array_equal(same, (t < 0.3) | (t > 0.7))
 
 
@@ -55,8 +60,8 @@ def test_rescale_gives_back_the_conditional_deviation():
   t = jnp.array([0.2, 0.5, 0.9])
   cond = lambda x, t: (clip, x)
   free = lambda x, t: (-0.5 * clip, x)
-  wild, _ = guidance.classifier_free(cond, free, 4.0, COSINE)(clip, t)
-  tame, _ = guidance.classifier_free(cond, free, 4.0, COSINE, rescale=1.0)(clip, t)
+  wild, _ = jax.jit(guidance.classifier_free(cond, free, 4.0, COSINE))(clip, t)
+  tame, _ = jax.jit(guidance.classifier_free(cond, free, 4.0, COSINE, rescale=1.0))(clip, t)
   deviation = lambda x: np.std(x, axis=(1, 2, 3, 4))
   assert np.all(deviation(wild) > 2 * deviation(clip))
   np.testing.assert_allclose(deviation(tame), deviation(clip), rtol=1e-4)
@@ -71,9 +76,9 @@ def test_classifier_guidance_samples_the_posterior(exact):
     alpha, sigma = COSINE.alpha_sigma(t, x_t)
     return jnp.sum(-0.5 * (y - alpha * x_t) ** 2 / (noise**2 + sigma**2), (1, 2, 3, 4))
 
-  denoise = guidance.classifier(prior, log_prob, 1.0, COSINE)
+  denoise = jax.jit(guidance.classifier(prior, log_prob, 1.0, COSINE))
   mean, variance = y / (1 + noise**2), noise**2 / (1 + noise**2)
-  want = _one(exact, mean, np.sqrt(variance))
+  want = jax.jit(_one(exact, mean, np.sqrt(variance)))
   x, t = _points()
   for got, right in zip(denoise(x, t), want(x, t)):
     np.testing.assert_allclose(got, right, atol=2e-3)
@@ -151,8 +156,8 @@ def test_reconstruction_gradient_is_that_of_the_squared_error(exact):
   denoise = _one(exact, 0.0, 0.5)
   x, t = _points()
   known, mask = jnp.full_like(x, 0.7), jnp.ones((64, 1), bool)
-  x0, eps = guidance.reconstruction(denoise, known, mask, 2.0, COSINE)(x, t)
-  alpha, sigma = COSINE.alpha_sigma(t, x)
+  x0, eps = jax.jit(guidance.reconstruction(denoise, known, mask, 2.0, COSINE))(x, t)
+  x, (alpha, sigma) = jax.device_get((x, jax.jit(COSINE.alpha_sigma)(t, x)))
   gain = 0.25 * alpha / (0.25 * alpha**2 + sigma**2)
   np.testing.assert_allclose(x0, gain * x + 2 * alpha * gain * (0.7 - gain * x), atol=1e-5)
   _assert_consistent(x, t, x0, eps)
@@ -163,6 +168,7 @@ def test_threshold_inside_of_replacement_keeps_known_frames(exact):
   mask = jnp.broadcast_to(jnp.arange(FRAMES) == 0, (COUNT, FRAMES))
   noise = jax.random.normal(jax.random.key(4), SHAPE)
   inner = thresholded(denoise, COSINE, 'static')
-  x0, _ = guidance.replacement(inner, clips, mask, noise, COSINE)(noise, jnp.full(COUNT, 0.2))
+  conditioned = jax.jit(guidance.replacement(inner, clips, mask, noise, COSINE))
+  x0 = np.asarray(conditioned(noise, jnp.full(COUNT, 0.2))[0])
   np.testing.assert_array_equal(x0[:, 0], clips[:, 0])
-  assert jnp.abs(x0[:, 0]).max() > 1 and jnp.abs(x0[:, 1:]).max() <= 1
+  assert np.abs(x0[:, 0]).max() > 1 and np.abs(x0[:, 1:]).max() <= 1

@@ -111,8 +111,8 @@ def test_a_posterior_step_has_the_marginal_law(name):
   noise, fresh = (jax.random.normal(key, (count, 1)) for key in keys)
   t, s = jnp.full(count, 0.7), jnp.full(count, 0.3)
   x0 = jnp.full((count, 1), 0.5)
-  x_t = schedule.diffuse(x0, noise, t)
-  x_s = schedule.posterior(x_t, x0, t, s, fresh)
+  x_t = jax.jit(schedule.diffuse)(x0, noise, t)
+  x_s = np.asarray(jax.jit(schedule.posterior)(x_t, x0, t, s, fresh))
   alpha, sigma = schedule.alpha(s), schedule.sigma(s)
   np.testing.assert_allclose(x_s.mean(), alpha[0] * 0.5, atol=0.01)
   np.testing.assert_allclose(x_s.std(), sigma[0], rtol=0.01)
@@ -124,5 +124,5 @@ def test_a_posterior_step_has_the_marginal_law(name):
 def test_a_posterior_step_to_nothing_is_the_clip():
   schedule = schedules.make('cosine')
   x0, x_t, fresh = jax.random.normal(jax.random.key(0), (3, 5, 2))
-  got = schedule.posterior(x_t, x0, jnp.full(5, 0.4), jnp.zeros(5), fresh)
+  got = jax.jit(schedule.posterior)(x_t, x0, jnp.full(5, 0.4), jnp.zeros(5), fresh)
   np.testing.assert_allclose(got, x0, atol=1e-3)

@@ -23,6 +23,14 @@ def generator(request):
   return network, params, z
 
 
+@pytest.fixture(scope='module')
+def draw(generator):
+  """Codes -> draft."""
+  network, params, _ = generator
+  apply = jax.jit(network.apply)
+  return lambda z, label=(0, 1): jax.device_get(apply({'params': params}, z, jnp.array(label)))
+
+
 def all_given(image):
   return Given(image, jnp.ones(len(image), bool))
 
@@ -32,20 +40,18 @@ def _gradient(value, params):
   return jax.jit(jax.grad(value))(jax.tree.map(lambda p: p + 0.05, params))
 
 
-def test_generator_draws_clips_in_range_and_unit_latents(generator):
-  network, params, z = generator
-  video, latents, _ = network.apply({'params': params}, z, jnp.array([0, -1]))
-  assert video.shape == (B, T, S, S, 3) and jnp.abs(video).max() <= 1
+def test_generator_draws_clips_in_range_and_unit_latents(generator, draw):
+  video, latents, _ = draw(generator[2], label=(0, -1))
+  assert video.shape == (B, T, S, S, 3) and np.abs(video).max() <= 1
   np.testing.assert_allclose(latents.std(axis=-1), 1, atol=1e-3)
 
 
-def test_motion_codes_move_the_clip(generator):
-  network, params, z = generator
+def test_motion_codes_move_the_clip(generator, draw):
+  _, _, z = generator
   still = z | {'motion': jnp.zeros_like(z['motion'])}
-  draw = lambda z: network.apply({'params': params}, z, jnp.array([0, 1])).clip
   other = z | {'motion': z['motion'][:, ::-1]}
-  assert jnp.abs(draw(z) - draw(other)).max() > 1e-3
-  assert jnp.abs(draw(z) - draw(still)).max() > 1e-3
+  assert np.abs(draw(z).clip - draw(other).clip).max() > 1e-3
+  assert np.abs(draw(z).clip - draw(still).clip).max() > 1e-3
 
 
 def test_content_codes_do_not_vary_over_the_clip(generator):
@@ -54,68 +60,63 @@ def test_content_codes_do_not_vary_over_the_clip(generator):
   assert z['content'].shape == (B, network.content_size)
   content = lambda module, method: module.name in ('content0', 'content1', 'mix0')
 
+  @jax.jit
+  def kept(z):
+    options = dict(capture_intermediates=content, mutable='intermediates')
+    return network.apply({'params': params}, z, jnp.array([0, 1]), **options)[1]['intermediates']
+
   def features(z):
-    apply = lambda z: network.apply(
-      {'params': params},
-      z,
-      jnp.array([0, 1]),
-      capture_intermediates=content,
-      mutable='intermediates',
-    )
-    return {name: found['__call__'][0] for name, found in apply(z)[1]['intermediates'].items()}
+    return {name: found['__call__'][0] for name, found in jax.device_get(kept(z)).items()}
 
   one, other = features(z), features(z | {'content': z['content'] + 1.0})
   assert one['content1'].shape == (B, network.latent_size)
   added = other['mix0'] - one['mix0']
-  assert added.shape[1] == T and jnp.abs(added).max() > 1e-3
-  np.testing.assert_allclose(added, jnp.broadcast_to(added[:, :1], added.shape), atol=1e-6)
+  assert added.shape[1] == T and np.abs(added).max() > 1e-3
+  np.testing.assert_allclose(added, np.broadcast_to(added[:, :1], added.shape), atol=1e-6)
   moved = features(z | {'motion': z['motion'] + 1.0})
   np.testing.assert_array_equal(moved['content1'], one['content1'])
-  assert jnp.abs(jnp.diff(moved['mix0'] - one['mix0'], axis=1)).max() > 1e-3  # as motion does not
+  assert np.abs(np.diff(moved['mix0'] - one['mix0'], axis=1)).max() > 1e-3  # as motion does not
 
 
 def test_the_style_of_a_clip_is_the_same_in_all_its_frames(generator):
   """So that colours and textures hold while things move."""
   network, params, z = generator
   styles = lambda module, method: module.name == 'style'
-  apply = lambda z: network.apply(
-    {'params': params}, z, jnp.array([0, 1]), capture_intermediates=styles, mutable='intermediates'
-  )
-  other = apply(z | {'motion': z['motion'] + 1.0})[1]
-  found = jax.tree.leaves(apply(z)[1])
+
+  @jax.jit
+  def kept(z):
+    options = dict(capture_intermediates=styles, mutable='intermediates')
+    return jax.tree.leaves(network.apply({'params': params}, z, jnp.array([0, 1]), **options)[1])
+
+  found, other = (jax.device_get(kept(c)) for c in (z, z | {'motion': z['motion'] + 1.0}))
   assert len(found) == 2  # of the two convolutions at the only size of map
-  for style, moved in zip(found, jax.tree.leaves(other)):
+  for style, moved in zip(found, other):
     of_frames = style.reshape(B, T, -1)
-    np.testing.assert_array_equal(of_frames, jnp.broadcast_to(of_frames[:, :1], of_frames.shape))
+    np.testing.assert_array_equal(of_frames, np.broadcast_to(of_frames[:, :1], of_frames.shape))
     np.testing.assert_array_equal(style, moved)
-    assert jnp.abs(of_frames[0] - of_frames[1]).max() > 1e-3
+    assert np.abs(of_frames[0] - of_frames[1]).max() > 1e-3
 
 
-def test_motion_is_causal_in_its_codes(generator):
+def test_motion_is_causal_in_its_codes(generator, draw):
   """A continuous path looks ahead to the anchor on the right, of frame 3 alone the last one's."""
-  network, params, z = generator
+  network, _, z = generator
   code, frame = (2, 2) if network.motion == 'gru' else (-1, 3)
   later = z | {'motion': z['motion'].at[:, code].add(1.0)}
-  latents = [network.apply({'params': params}, c, jnp.array([0, 1])).latents for c in (z, later)]
-  difference = jnp.abs(latents[0] - latents[1]).max(axis=(0, 2))
+  difference = np.abs(draw(z).latents - draw(later).latents).max(axis=(0, 2))
   np.testing.assert_array_equal(difference[:frame], 0)
   assert (difference[frame:] > 0).all()
 
 
-def test_generator_draws_any_number_of_frames(generator):
-  network, params, _ = generator
-  z = network.draw_codes(jax.random.key(2), B, 3 * T)
-  assert network.apply({'params': params}, z, jnp.array([0, 1])).clip.shape[1] == 3 * T
+def test_generator_draws_any_number_of_frames(generator, draw):
+  z = generator[0].draw_codes(jax.random.key(2), B, 3 * T)
+  assert draw(z).clip.shape[1] == 3 * T
 
 
-def test_a_longer_clip_begins_with_the_latents_of_a_shorter_one(generator):
-  network, params, z = generator
+def test_a_longer_clip_begins_with_the_latents_of_a_shorter_one(generator, draw):
+  network, _, z = generator
   longer = network.draw_codes(jax.random.key(2), B, 2 * T) | {'content': z['content']}
   longer['motion'] = longer['motion'].at[:, : z['motion'].shape[1]].set(z['motion'])
-  short, long = (
-    network.apply({'params': params}, c, jnp.array([0, 1])).latents for c in (z, longer)
-  )
-  np.testing.assert_allclose(long[:, :T], short, atol=1e-6)
+  np.testing.assert_allclose(draw(longer).latents[:, :T], draw(z).latents, atol=1e-6)
 
 
 def test_every_generator_parameter_gets_a_gradient(generator):
@@ -126,7 +127,7 @@ def test_every_generator_parameter_gets_a_gradient(generator):
     return jnp.sum(weight * network.apply({'params': p}, z, jnp.array([0, 1])).clip)
 
   for path, g in jax.tree_util.tree_flatten_with_path(_gradient(value, params))[0]:
-    assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+    assert np.abs(g).max() > 0, jax.tree_util.keystr(path)
 
 
 @pytest.fixture(scope='module')
@@ -142,10 +143,11 @@ def continuing():
 
 def test_a_given_first_frame_is_returned_and_continued(continuing):
   network, params, z, label, image = continuing
-  draw = lambda given: network.apply({'params': params}, z, label, given).clip
+  apply = jax.jit(lambda given: network.apply({'params': params}, z, label, given).clip)
+  draw = lambda given: np.asarray(apply(given))
   clip, other, free = draw(all_given(image)), draw(all_given(image[::-1])), draw(None)
   np.testing.assert_array_equal(clip[:, 0], image)
-  apart = jnp.abs(clip - other).max(axis=(0, 2, 3, 4))
+  apart = np.abs(clip - other).max(axis=(0, 2, 3, 4))
   assert (apart > 1e-3).all()
   some = draw(Given(image, jnp.array([True, False])))
   np.testing.assert_allclose(some[0], clip[0], atol=1e-5)
@@ -165,7 +167,7 @@ def test_every_parameter_of_a_continuing_generator_gets_a_gradient(continuing):
   moved = [p + 0.05 * jax.random.normal(key, p.shape) for p, key in zip(leaves, keys)]
   gradient = jax.jit(jax.grad(value))(jax.tree.unflatten(tree, moved))
   for path, g in jax.tree_util.tree_flatten_with_path(gradient)[0]:
-    assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+    assert np.abs(g).max() > 0, jax.tree_util.keystr(path)
 
 
 def test_a_generator_without_images_refuses_one(generator):
@@ -182,9 +184,10 @@ def path():
   """A function: codes, times -> `ContinuousMotion`, and its parameters."""
   network = ContinuousMotion(features=6, interval=INTERVAL)
   codes = jax.random.normal(jax.random.key(0), (B, network.codes(40, INTERVAL), 5))
-  times = lambda *t: jnp.broadcast_to(jnp.array(t, jnp.float32), (B, len(t)))
-  params = network.init(jax.random.key(1), codes, times(0))['params']
-  at = lambda *t, codes=codes, params=params: network.apply({'params': params}, codes, times(*t))
+  times = lambda *t: np.broadcast_to(np.array(t, np.float32), (B, len(t)))
+  params = jax.jit(network.init)(jax.random.key(1), codes, times(0))['params']
+  apply = jax.jit(lambda params, codes, t: network.apply({'params': params}, codes, t))
+  at = lambda *t, codes=codes, params=params: np.asarray(apply(params, codes, times(*t)))
   return at, codes, params
 
 
@@ -195,7 +198,7 @@ def test_continuous_motion_is_continuous_and_goes_through_the_vectors_of_its_anc
   np.testing.assert_allclose(at(0, 4, 8), at(0, 4, 8, params=calm), atol=1e-6)
   between = at(2, params=calm)[:, 0]
   np.testing.assert_allclose(between, at(0, 4).mean(axis=1), atol=1e-6)  # a straight line
-  assert jnp.abs(at(2)[:, 0] - between).max() > 0.01  # and waves on it
+  assert np.abs(at(2)[:, 0] - between).max() > 0.01  # and waves on it
 
 
 def test_every_stretch_of_continuous_motion_has_the_same_law(path):
@@ -207,7 +210,7 @@ def test_every_stretch_of_continuous_motion_has_the_same_law(path):
 
 def test_continuous_motion_never_repeats(path):
   at, _, _ = path
-  walk = np.asarray(at(*range(40)))
+  walk = at(*range(40))
   for lag in range(1, 30):
     apart = np.abs(walk[:, lag:] - walk[:, :-lag]).mean()
     assert apart > 0.2 * walk.std(), lag
@@ -218,17 +221,21 @@ def test_modulated_convolution_equals_modulating_the_weights():
   x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
   w = jax.random.normal(jax.random.key(1), (2, 5))
   conv = ModulatedConv(6)
-  params = conv.init(jax.random.key(2), x, w)['params']
-  got = conv.apply({'params': params}, x, w)
-  style = 1 + w @ params['style']['kernel'] + params['style']['bias'].reshape(1, -1)
-  for i in range(2):
-    kernel = params['kernel'] * style[i].reshape(1, 1, -1, 1)
+  params = jax.jit(conv.init)(jax.random.key(2), x, w)['params']
+  got = jax.jit(conv.apply)({'params': params}, x, w)
+
+  @jax.jit
+  def written_out(x, w):
+    style = 1 + w @ params['style']['kernel'] + params['style']['bias']
+    kernel = params['kernel'] * style.reshape(1, 1, -1, 1)
     kernel = kernel / jnp.sqrt(jnp.sum(kernel**2, axis=(0, 1, 2), keepdims=True) + 1e-8)
     want = jax.lax.conv_general_dilated(
-      x[i : i + 1], kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+      x[None], kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
-    want = jnp.where(want > 0, want, 0.2 * want) * 2**0.5
-    np.testing.assert_allclose(got[i : i + 1], want, atol=1e-5)
+    return jnp.where(want > 0, want, 0.2 * want)[0] * 2**0.5
+
+  for i in range(2):
+    np.testing.assert_allclose(got[i], written_out(x[i], w[i]), atol=1e-5)
 
 
 EVERY = jnp.arange(T)  # frames
@@ -244,35 +251,40 @@ def critic(request):
   return network, params, video, t, label
 
 
-def test_critic_logits(critic):
-  network, params, video, t, label = critic
-  logits = network.apply({'params': params}, (video, jnp.array([0, 2])), t, label)
+@pytest.fixture(scope='module')
+def judge(critic):
+  """Clips, frames -> logits."""
+  network, params, _, t, label = critic
+  apply = jax.jit(
+    lambda video, frames: network.apply({'params': params}, (video, frames), t, label)
+  )
+  return lambda video, frames=EVERY: jax.device_get(apply(video, frames))
+
+
+def test_critic_logits(critic, judge):
+  logits = judge(critic[2], jnp.array([0, 2]))
   assert {k: v.shape for k, v in logits.items()} == {'frame': (B, 2), 'clip': (B,)}
 
 
-def test_frame_critic_sees_the_frames_it_is_told_and_none_else(critic):
-  network, params, video, t, label = critic
-  seen = lambda v: network.apply({'params': params}, (v, jnp.array([0, 2])), t, label)
+def test_frame_critic_sees_the_frames_it_is_told_and_none_else(critic, judge):
+  video, seen = critic[2], lambda v: judge(v, jnp.array([0, 2]))
   np.testing.assert_array_equal(seen(video)['frame'], seen(video.at[:, 1].add(1.0))['frame'])
-  assert jnp.abs(seen(video)['frame'] - seen(video.at[:, 2].add(1.0))['frame']).max() > 0
+  assert np.abs(seen(video)['frame'] - seen(video.at[:, 2].add(1.0))['frame']).max() > 0
 
 
-def test_clip_critic_sees_the_order_of_frames_and_frame_critic_does_not(critic):
-  network, params, video, t, label = critic
-  forward = network.apply({'params': params}, (video, EVERY), t, label)
-  backward = network.apply({'params': params}, (video[:, ::-1], EVERY), t, label)
+def test_clip_critic_sees_the_order_of_frames_and_frame_critic_does_not(critic, judge):
+  forward, backward = judge(critic[2]), judge(critic[2][:, ::-1])
   np.testing.assert_allclose(forward['frame'], backward['frame'][:, ::-1], atol=1e-5)
-  assert jnp.abs(forward['clip'] - backward['clip']).max() > 1e-4
+  assert np.abs(forward['clip'] - backward['clip']).max() > 1e-4
 
 
-def test_clip_critic_compares_frames_that_are_far_apart(critic):
+def test_clip_critic_compares_frames_that_are_far_apart(critic, judge):
   """A sum of what each frame looks like has no mixed difference; a comparison of two has."""
-  network, params, video, t, label = critic
-  logit = jax.jit(lambda v: network.apply({'params': params}, (v, EVERY), t, label)['clip'])
+  video, logit = critic[2], lambda v: judge(v)['clip']
   first = lambda v: v.at[:, 0].add(1.0)
   last = lambda v: v.at[:, -1].add(1.0)
   mixed = logit(first(last(video))) - logit(first(video)) - logit(last(video)) + logit(video)
-  assert jnp.abs(mixed).max() > 1e-3
+  assert np.abs(mixed).max() > 1e-3
 
 
 def test_every_critic_parameter_gets_a_gradient(critic):
@@ -283,7 +295,7 @@ def test_every_critic_parameter_gets_a_gradient(critic):
     return jnp.sum(out['frame']) + jnp.sum(out['clip'])
 
   for path, g in jax.tree_util.tree_flatten_with_path(_gradient(value, params))[0]:
-    assert jnp.abs(g).max() > 0, jax.tree_util.keystr(path)
+    assert np.abs(g).max() > 0, jax.tree_util.keystr(path)
 
 
 def test_full_convolutions_reach_one_frame_each_way_and_space_as_well(critic):
@@ -300,7 +312,7 @@ def test_full_convolutions_reach_one_frame_each_way_and_space_as_well(critic):
 )
 def test_spread_is_the_mean_deviation_within_groups_of_neighbours(batch, group):
   h = jax.random.normal(jax.random.key(0), (batch, T, 5))
-  got = spread(h)
+  got = jax.jit(spread)(h)
   assert got.shape == (batch, T, 1)
   for i in range(batch):
     first = i // group * group
@@ -308,31 +320,32 @@ def test_spread_is_the_mean_deviation_within_groups_of_neighbours(batch, group):
     np.testing.assert_allclose(got[i, :, 0], want, atol=2e-4)
 
 
-def test_a_critic_with_spread_sees_that_all_clips_are_one(critic):
+def test_a_critic_with_spread_sees_that_all_clips_are_one(critic, judge):
   """What a collapsed generator draws looks otherwise than the same clip among others."""
-  network, params, video, t, label = critic
-  same = video.at[1].set(video[0])
-  seen = [network.apply({'params': params}, (v, EVERY), t, label)['clip'][0] for v in (video, same)]
+  network, _, video, _, _ = critic
+  seen = [judge(v)['clip'][0] for v in (video, video.at[1].set(video[0]))]
   assert (seen[0] != seen[1]) == network.minibatch_stddev
 
 
 def test_bridge_guesses_unit_latents_for_every_frame():
   video = jax.random.normal(jax.random.key(0), (B, T, S, S, 3))
   bridge = Bridge(latent_size=8, width=8, max_width=8, patch=2)
-  latents, variables = bridge.init_with_output(jax.random.key(1), video, jnp.zeros(B))
+  variables = jax.jit(bridge.init)(jax.random.key(1), video, jnp.zeros(B))
+  apply = jax.jit(bridge.apply)
+  latents = np.asarray(apply(variables, video, jnp.zeros(B)))
   assert latents.shape == (B, T, 8)
   np.testing.assert_allclose(latents.std(axis=-1), 1, atol=1e-3)
-  noisy = bridge.apply(variables, video, jnp.ones(B))
+  noisy = apply(variables, video, jnp.ones(B))
   assert np.abs(noisy - latents).max() > 0.01  # it knows how much of the clip is noise
 
 
 def test_spectral_normalisation_sets_the_largest_singular_value_to_one():
   kernel = jax.random.normal(jax.random.key(0), (3, 3, 4, 5))
   params = {'conv': {'kernel': kernel, 'bias': jnp.ones(5)}}
-  vectors = spectral.init(params, jax.random.key(1))
+  vectors, iterate = jax.jit(spectral.init)(params, jax.random.key(1)), jax.jit(spectral.iterate)
   for _ in range(50):
-    vectors = spectral.iterate(params, vectors)
-  normal = spectral.normalise(params, vectors)['conv']
+    vectors = iterate(params, vectors)
+  normal = jax.jit(spectral.normalise)(params, vectors)['conv']
   largest = np.linalg.svd(np.asarray(normal['kernel']).reshape(-1, 5), compute_uv=False)[0]
   np.testing.assert_allclose(largest, 1, rtol=1e-4)
   np.testing.assert_array_equal(normal['bias'], 1)
