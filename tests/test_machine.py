@@ -26,6 +26,7 @@ def _run(module, *arguments, cwd=ROOT, **environment):
   )
 
 
+@pytest.mark.devices
 def test_devices_versions_dtype_and_mesh_are_in_one_line():
   line = machine.line(sharding.make_mesh(-1, 2), 'bfloat16')
   assert line.startswith(f'on 8 x CPU, jax {jax.__version__}, Python 3.')
