@@ -65,7 +65,6 @@ def on_devices(smallest):
   given['draft']['critic']['minibatch_stddev'] = True
   cfg = settings.build(settings.Config, given)
 
-  @functools.cache
   def of(stage, count):
     with pytest.MonkeyPatch.context() as patch:
       patch.setattr(sharding, '_SPLIT_FROM_BYTES', 256)
@@ -76,10 +75,6 @@ def on_devices(smallest):
     return cfg, state, step, mesh
 
   return of
-
-
-# The same process has both tests of a stage, where it has been compiled.
-TOGETHER = [pytest.param(stage, marks=pytest.mark.xdist_group(stage)) for stage in STAGES]
 
 
 def _one_device():
@@ -114,14 +109,16 @@ def _gradients(state):
   return found
 
 
-@pytest.mark.parametrize('stage', TOGETHER)
+@pytest.mark.parametrize('stage', STAGES)
 @pytest.mark.devices
 @pytest.mark.long
-def test_one_device_and_eight_give_the_same_gradients(stage, on_devices):
+def test_one_device_and_eight_give_the_same_gradients_and_move_no_clip(stage, on_devices):
   """Data parallel and parameter sharded, donated, compiled once."""
   gradients, rows = [], []
   for count in (1, 8):
     cfg, first, step, mesh = on_devices(stage, count)
+    if count == 8:
+      _moves_no_clip(cfg, first, step)
     root = jax.device_put(jax.random.key(ROOT_KEY), sharding.replicated(mesh))
     batch = sharding.put(_batch(cfg), mesh)
     old = _moved(first)
@@ -140,12 +137,8 @@ def test_one_device_and_eight_give_the_same_gradients(stage, on_devices):
     np.testing.assert_allclose(rows[1][name], value, rtol=2e-3, atol=2e-4, err_msg=name)
 
 
-@pytest.mark.parametrize('stage', TOGETHER)
-@pytest.mark.devices
-@pytest.mark.long
-def test_devices_gather_parameters_and_move_no_clip(stage, on_devices):
-  """What they exchange otherwise are sums: gradients, metrics, spreads."""
-  cfg, state, step, _ = on_devices(stage, 8)
+def _moves_no_clip(cfg, state, step):
+  """Devices gather parameters, and exchange sums: gradients, metrics, spreads."""
   text = step.as_text()
   whole = {leaf.shape for net in state.nets.values() for leaf in jax.tree.leaves(net.params)}
   assert ' all-reduce(' in text
