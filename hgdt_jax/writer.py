@@ -71,8 +71,8 @@ class TensorBoard:
   """
 
   def __init__(self, workdir: str | os.PathLike):
-    with _absent('torch'):  # it imports that where it is, for five seconds, and has no use for it
-      import tensorboardX  # here, because it takes a second
+    with _absent('torch'):  # which it imports where it is, for two seconds, and has no use for
+      import tensorboardX
 
     self._events = tensorboardX.SummaryWriter(str(workdir))
 

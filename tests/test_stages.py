@@ -56,7 +56,7 @@ def _compiled(cfg, stage, mesh):
 
 @pytest.fixture(scope='module')
 def on_devices(smallest):
-  """(configuration, first state, compiled step, batch) of a stage, on one device or on 4 x 2.
+  """(configuration, first state, compiled step, mesh) of a stage, on one device or on 4 x 2.
 
   Every parameter is away from zero, so that each has a gradient, and every optimiser keeps it.
   """

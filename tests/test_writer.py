@@ -81,7 +81,7 @@ def test_tensorboard_events_hold_the_values(tmp_path):
 
 
 def test_a_torch_nobody_asked_for_is_not_imported(tmp_path):
-  """It takes five seconds of every run; one that is there already stays."""
+  """It takes two seconds of every run; one that is there already stays."""
   (tmp_path / 'torch.py').write_text('print("imported")')
   code = """
 import sys
