@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base, dit, hybrid, paper, weizmann, zoo
+from configs import base, dit, gestures, hybrid, paper, weizmann, zoo
 from hgdt_jax import report, run, schema, settings, writer
 from hgdt_jax.denoisers.dit import DiT
 from hgdt_jax.denoisers.dit import make as make_dit
@@ -227,7 +227,9 @@ def test_a_draft_of_the_zoo_reads_each_of_its_fields(preset):
 
 
 RECIPES = [
-  (recipe, preset) for recipe in (dit, hybrid, paper, weizmann, zoo) for preset in recipe.PRESETS
+  (recipe, preset)
+  for recipe in (dit, gestures, hybrid, paper, weizmann, zoo)
+  for preset in recipe.PRESETS
 ]
 
 
