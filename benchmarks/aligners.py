@@ -18,7 +18,9 @@ import sys
 import flax
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
+
+from hgdt_jax import cli
 
 _CLAIM = flags.DEFINE_string('claim', 'runs/claim/bench', "A set's folder of claim.py.")
 _OUT = flags.DEFINE_string('out', 'runs/aligners', 'Weights and measures are kept here.')
@@ -62,7 +64,7 @@ MOVING = 0.3  # pixels of a map from which a place counts as moving
 DOCS = pathlib.Path(__file__).resolve().parents[1] / 'docs'
 
 
-def main(_):
+def main():
   out = pathlib.Path(_OUT.value)
   tried = _ONLY.value or TRIED
   for seed in _SEEDS.value:
@@ -382,4 +384,4 @@ what the frame before shows is let through.*
 
 if __name__ == '__main__':
   sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-  app.run(main)
+  cli.run(main)

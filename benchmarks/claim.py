@@ -22,7 +22,9 @@ import threading
 import time
 
 import claim_plan as plan
-from absl import app, flags
+from absl import flags
+
+from hgdt_jax import cli
 
 _OUT = flags.DEFINE_string('out', 'runs/claim', 'Everything is written here; resumed from.')
 _SETS = flags.DEFINE_list('sets', ['bench'], f'Of {", ".join(plan.SETS)}.')
@@ -37,7 +39,7 @@ _JOB = flags.DEFINE_string('job', '', 'One job, as the script calls itself.')
 _UNTIL = flags.DEFINE_enum('until', 'tables', ['cost', 'train', 'score', 'time', 'tables'], 'Stop.')
 
 
-def main(_):
+def main():
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
   if _JOB.value:
@@ -232,4 +234,4 @@ JOBS = {'cost': cost, 'train': train, 'score': score, 'time': clock}
 
 if __name__ == '__main__':
   sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-  app.run(main)
+  cli.run(main)

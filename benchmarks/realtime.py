@@ -8,8 +8,9 @@ import time
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from hgdt_jax import cli
 from hgdt_jax.trained import Trained
 
 _SOURCE = flags.DEFINE_string('source', 'synthetic', 'Weights or a workdir.')
@@ -18,7 +19,7 @@ _REPEATS = flags.DEFINE_integer('repeats', 5, 'Timed calls, of which the median 
 _ROWS = (('gan', 1), ('hybrid', 2), ('hybrid', 4), ('diffusion', 4), ('diffusion', 50))
 
 
-def main(_):
+def main():
   model = Trained.load(_SOURCE.value)
   frames = model.cfg.data.frames
   kind, count = jax.devices()[0].device_kind, jax.device_count()
@@ -43,4 +44,4 @@ def _seconds(model, method, steps, num):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  cli.run(main)

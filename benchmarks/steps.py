@@ -11,36 +11,34 @@ import time
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
 
-from hgdt_jax import handed_on, settings, sharding
+from hgdt_jax import cli, handed_on, programs, settings, sharding
 from hgdt_jax.stages import STAGES, networks
-from hgdt_jax.state import on_mesh
 
-_CONFIG = config_flags.DEFINE_config_file('config', 'configs/hybrid.py')
+_CONFIG = cli.config_flag('config', 'configs/hybrid.py', 'Recipe, and its preset.')
 _REPEATS = flags.DEFINE_integer('repeats', 10, 'Steps timed, after one that is not.', lower_bound=1)
 
 
-def main(_):
+def main():
   given = _CONFIG.value.to_dict()
   given['data']['classes'] = 0  # no source is opened
   cfg = settings.build(settings.Config, given)
   mesh = sharding.make_mesh(cfg.mesh.data, cfg.mesh.fsdp)
-  shape = (cfg.data.batch, cfg.data.frames, cfg.data.size, cfg.data.size, 3)
-  batch = {'video': jnp.zeros(shape, jnp.uint8), 'label': jnp.full(cfg.data.batch, -1)}
+  like = programs.abstract_batch(cfg, mesh)
+  batch = {name: jnp.zeros(of.shape, of.dtype, device=of.sharding) for name, of in like.items()}
+  root = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
+  shape = batch['video'].shape
   print(f'{jax.devices()[0].device_kind} x {jax.device_count()}, clips {shape}, {cfg.dtype}')
   print('stage      compile s  step s   clips/s')
   for stage, module in STAGES.items():
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, handed_on.abstract_state(cfg, stage, mesh))
-    begin = jax.jit(functools.partial(module.init, cfg), out_shardings=shardings)
-    state, root = begin(jax.random.key(0)), jax.random.key(1)
     start = time.monotonic()
-    step = on_mesh(module.make_step(cfg), mesh)
-    step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, None))
-    step = step.lower(state, batch, root).compile()
-    compiled = time.monotonic()
-    state, _ = step(state, batch, root)
+    step = programs.compiled(cfg, stage, mesh)
+    compiled = time.monotonic() - start
+    like = handed_on.abstract_state(cfg, stage, mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, like)
+    begin = jax.jit(functools.partial(module.init, cfg), out_shardings=shardings)
+    state, _ = step(begin(jax.random.key(0)), batch, root)
     jax.block_until_ready(state)
     began = time.monotonic()
     for _ in range(_REPEATS.value):
@@ -49,7 +47,7 @@ def main(_):
     seconds = (time.monotonic() - began) / _REPEATS.value
     rate = cfg.data.batch / seconds
     note = f'   generator forward {_forward(cfg, state) / seconds:.0%}' if stage == 'gan' else ''
-    print(f'{stage:10s} {compiled - start:9.1f} {seconds:7.3f} {rate:9.1f}{note}', flush=True)
+    print(f'{stage:10s} {compiled:9.1f} {seconds:7.3f} {rate:9.1f}{note}', flush=True)
 
 
 def _forward(cfg, state):
@@ -66,4 +64,4 @@ def _forward(cfg, state):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  cli.run(main)

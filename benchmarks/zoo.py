@@ -7,8 +7,9 @@ Reads what the runs wrote, and trains and scores nothing. Prints the table; draw
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
+from hgdt_jax import cli
 from hgdt_jax.report import contents, pictures, plots
 
 _RUNS = flags.DEFINE_string('runs', 'runs/zoo', 'Folder of the workdirs, named as the rows are.')
@@ -36,8 +37,7 @@ COLUMNS = {  # metric: (heading, factor, digits)
 }
 
 
-def main(argv):
-  del argv
+def main():
   runs = {name: contents.read(pathlib.Path(_RUNS.value) / name) for name, *_ in ROWS}
   print(table(runs))
   strips = lambda name, method: pictures.cut(runs[name].samples[method] / 'strip.png')
@@ -59,4 +59,4 @@ def table(runs):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  cli.run(main)
