@@ -275,7 +275,7 @@ def load(source: str | os.PathLike) -> Model:
 
   Args:
     source: a workdir, a file that the verb `export` wrote, or the name of shipped weights:
-      'synthetic'.
+      'synthetic', 'gestures'.
 
   Raises: as `donors.find` and `Trained.load`.
   """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import shutil
 import types
 
@@ -299,15 +300,29 @@ def test_shipped_weights_are_found_by_name(monkeypatch, exported, tmp_path):
 def test_what_is_shipped_is_small_says_what_it_is_and_draws(name):
   path = weights.shipped()[name]
   card = path.with_suffix('.md').read_text()
-  assert path.stat().st_size < 5e6
+  assert path.stat().st_size < 6e6
   model = hgdt_jax.load(name)
   assert model.about['licence'] in card and model.about['versions']['commit'][:7] in card
   assert {'gan', 'diffusion_frames', 'diffusion', 'hybrid'} <= set(model.methods)
+
+
+def test_shipped_clips_are_near_real_ones():
+  model = hgdt_jax.load('synthetic')
   real, drawn = model.clips(64), model.sample('gan', 64, label=-1)
   nearness = lambda clips: hgdt_jax.api.evaluate(real, clips)['frechet_random_conv3d']
   # .68 when it was shipped, and 6.2 for the real clips, darkened.
   assert nearness(drawn) < 1.5 < nearness(real // 2)
 
 
+@pytest.mark.parametrize('method', ['gan', 'hybrid'])
+def test_shipped_gestures_are_where_people_stood(method):
+  """Mean frames side by side; `gestures_mean.npy` is that of the clips held out of training."""
+  real = np.load(pathlib.Path(__file__).parent / 'gestures_mean.npy').astype(float)
+  apart = lambda name: np.abs(
+    hgdt_jax.load(name).sample(method, 16).mean(axis=(0, 1), dtype=float) - real
+  ).mean()
+  assert apart('gestures') < 20 < apart('synthetic')
+
+
 def test_something_is_shipped():
-  assert list(weights.shipped()) == ['synthetic']
+  assert list(weights.shipped()) == ['gestures', 'synthetic']
