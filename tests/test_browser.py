@@ -30,9 +30,19 @@ async function shown(source, time) {
   video.src = source;
   await video.play();
   await ended;
+  // A busy machine puts the frame on the screen after it says that it has found it; of a single
+  // frame, which is there already, nothing more is told.
+  const there = new Promise((resolve) => {
+    const look = (now, frame) =>
+      Math.abs(time - frame.mediaTime - 1 / 16) <= 1 / 16
+        ? resolve() : video.requestVideoFrameCallback(look);
+    video.requestVideoFrameCallback(look);
+  });
+  const late = new Promise((resolve) => setTimeout(resolve, 5000));
   const sought = happens('seeked');
   video.currentTime = time;
   await sought;
+  await Promise.race([there, late]);
   [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
   const context = canvas.getContext('2d');
   context.drawImage(video, 0, 0);

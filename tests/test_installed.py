@@ -129,7 +129,7 @@ def test_evaluate_needs_no_array_record(tmp_path):
       'configs/hybrid.py:gpux',
       'configs/hybrid.py:gpux: no such preset; want small, synthetic, bench, gpu',
     ),
-    ('configs/nope.py', 'no such file; configs/ of the package has dit.py, hybrid.py, paper.py'),
+    ('configs/nope.py', 'no such file; configs/ of the package has dit.py, gestures.py, hybrid.py'),
     ('broken.py', 'division by zero'),
     ('~/broken.py', 'division by zero'),
   ],
