@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import types
 from collections.abc import Callable, Iterator
 
 
@@ -31,10 +32,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SOON = 0.05  # seconds until it is looked whether what was raised got lost
 _holds = 0  # how many `held` are around what runs
 _told: int | None = None  # the signal that came
+_end: types.CodeType | None = None  # what runs last where something was raised
 
 
 def install(say: Callable[[Interrupted], None]) -> None:
   """From here on a signal ends this process with its code, after `say`."""
+  global _end
   if multiprocessing.parent_process():  # a loader's worker: its parent ends it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return
@@ -48,7 +51,7 @@ def install(say: Callable[[Interrupted], None]) -> None:
       ignored_before(what)
 
   def end(kind, error, trace):
-    _stop_looking()
+    signal.setitimer(signal.ITIMER_REAL, 0)
     if not isinstance(error, Interrupted):
       told_before(kind, error, trace)
       return
@@ -56,12 +59,12 @@ def install(say: Callable[[Interrupted], None]) -> None:
     sys.stdout.flush()
     os._exit(error.code)  # threads that read ahead, and other processes, are not waited for
 
-  sys.excepthook, sys.unraisablehook = end, ignored
+  sys.excepthook, sys.unraisablehook, _end = end, ignored, end.__code__
 
 
 def uninstall() -> None:
   """All is written: a signal only ends the process sooner."""
-  _stop_looking()
+  signal.setitimer(signal.ITIMER_REAL, 0)
   for number in _SIGNALS:
     signal.signal(number, signal.SIG_DFL)
 
@@ -103,8 +106,8 @@ def _raise():
 
 
 def _again(number, frame):
-  del number, frame
-  if _holds:  # whose end raises it
+  del number
+  if _holds or frame.f_code is _end:  # whose end raises it; what was raised has arrived
     return
   error = sys.exception()
   while error is not None:
@@ -113,7 +116,3 @@ def _again(number, frame):
       return
     error = error.__context__
   _raise()
-
-
-def _stop_looking():
-  signal.setitimer(signal.ITIMER_REAL, 0)

@@ -50,6 +50,14 @@ finally:
   time.sleep(.2)
   print('saved')
 """
+LOOKED_AFTER_ALL_THE_TIME = """
+interrupts._SOON = 2e-5
+try:
+  come()
+finally:
+  time.sleep(.2)
+  print('saved')
+"""
 HELD = """
 with interrupts.held() as told:
   assert not told()
@@ -69,6 +77,7 @@ print('went on')
     IN_A_CALLBACK_OF_THE_COLLECTOR,
     IN_A_BARE_EXCEPT,
     CLEANING_UP,
+    *[LOOKED_AFTER_ALL_THE_TIME] * 4,  # each meets the way out by chance, mostly
     HELD,
   ],
 )
@@ -79,7 +88,7 @@ def test_a_signal_ends_the_process_in_one_line_wherever_it_comes(program, name, 
     text=True,
     cwd=ROOT,
   )
-  saved = ['saved'] if program in (CLEANING_UP, HELD) else []
+  saved = ['saved'] if 'saved' in program else []
   assert (done.returncode, done.stderr) == (code, '')
   assert done.stdout.splitlines() == [*saved, f'stopped by {name}']
 
