@@ -207,13 +207,13 @@ def recipe(name: str, run: str):
   module = importlib.import_module(f'configs.{RUNS[run].recipe}')
   config = module.get_config(SETS[name])
   if name == 'weizmann':
-    weizmann = importlib.import_module('configs.weizmann').get_config(SETS[name])
-    frames_share, stages, steps = config.diffusion.frames_share, config.stages, config.aligner.steps
-    config = weizmann
-    config.diffusion.frames_share, config.stages = frames_share, stages
-    config.aligner.steps = max(steps, config.aligner.steps)
-    config.draft.image_share = 0.0
-    config.evaluation.update(clips=512, batch=32)  # all that are held out
+    # Clips as short as I3D takes them: a CPU trains five runs of equal cost in an hour.
+    config.data.update(source='folder', flip=True, frames=10, stride=2, windows=8)
+    # So few clips are soon known by heart: critics see each of them changed in many ways.
+    config.gan.update(augment='fixed', augment_probability=0.2)
+    config.aligner.steps = 400
+    config.joint.refiner_rows = 1
+    config.evaluation.update(clips=96, batch=32)  # all that are held out
   config.stages = RUNS[run].stages
   for path, value in RUNS[run].changes.items():
     section, field = path.split('.')

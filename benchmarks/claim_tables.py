@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 
 import claim_plan as plan
@@ -127,15 +128,28 @@ SENTENCES = (
 
 
 def write(out: pathlib.Path, sets, seeds) -> None:
-  """All sets that have statistics; strips beside it."""
-  text = [_HEAD.format(commit=_commit(), command=_command(sets, seeds))]
+  """The sections of these sets anew, those of others as they stand; strips beside the page."""
+  page = DOCS / 'claim.md'
+  sections = sections_of(page.read_text()) if page.exists() else {}
   for name in sets:
     found = json.loads((out / name / 'stats.json').read_text())
-    text += _set(out, name, found)
-    cells = out / name / f'seed{seeds[0]}' / 'cells'
-    strips(cells, DOCS / f'claim_{name}.png', _shown())
+    strips(out / name / f'seed{seeds[0]}' / 'cells', DOCS / f'claim_{name}.png', _shown())
+    text = [_MADE.format(commit=_commit(), command=_command(name, seeds)), *_set(out, name, found)]
     text += [f'\n![The same codes by every method](claim_{name}.png)']
-  (DOCS / 'claim.md').write_text('\n'.join(text) + '\n')
+    sections[name] = '\n'.join(text)
+  page.write_text(page_of(sections))
+
+
+def page_of(sections: dict[str, str]) -> str:
+  """The page, its sections in the order of `plan.SETS`."""
+  written = [f'## {name}\n\n{sections[name].strip()}\n' for name in plan.SETS if name in sections]
+  return '\n'.join([_HEAD, *written])
+
+
+def sections_of(page: str) -> dict[str, str]:
+  """What a page says under each of its headings of the second level."""
+  parts = re.split(r'^## (.+)$', page, flags=re.MULTILINE)[1:]
+  return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def strips(cells: pathlib.Path, path: pathlib.Path, rows) -> None:
@@ -165,7 +179,7 @@ def strips(cells: pathlib.Path, path: pathlib.Path, rows) -> None:
 
 _HEAD = """# The claim, put to the test
 
-Written at commit {commit} by `{command}`; the notes on each run are typed by hand, nothing else is.
+Written by `benchmarks/claim.py`; the notes on each run are typed by hand, nothing else is.
 `benchmarks/claim_plan.py` says what each run trains, [concepts.md](concepts.md)
 how it reads the paper.
 Values are means over the seeds; in brackets, where they are given, the seeds' 95% intervals (a
@@ -174,6 +188,7 @@ features. The columns shape, scale and colour are drifts from frame to frame as 
 flicker is of the still background in grey levels, path and jitter are of the object's centre, in
 pixels a frame: what they are on real clips, the row of another real set says.
 """
+_MADE = 'Written at commit {commit} by `{command}`.\n'
 
 
 def _shown():
@@ -186,8 +201,8 @@ def _shown():
   return rows
 
 
-def _command(sets, seeds):
-  return f'python benchmarks/claim.py --sets={",".join(sets)} --seeds={",".join(seeds)}'
+def _command(name, seeds):
+  return f'python benchmarks/claim.py --sets={name} --seeds={",".join(seeds)}'
 
 
 def _commit():
@@ -204,7 +219,7 @@ def _set(out, name, found):
   ]
   if name == 'bench':
     shown.remove('acd_colour')
-  text = [f'\n## {name}\n']
+  text = []
   notes = out / name / 'notes.md'  # what whoever ran it has to say of that
   text += [notes.read_text()] if notes.exists() else []
   least = ' · '.join(str(found[s]['least']) for s in seeds)

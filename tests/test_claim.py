@@ -114,6 +114,16 @@ def test_a_sentence_is_decided_by_every_seed_or_by_none():
     assert tables.verdict_of(mixed) == 'undecided'
 
 
+def test_a_set_is_written_anew_and_the_others_stay():
+  tables = importlib.import_module('claim_tables')
+  page = (tables.DOCS / 'claim.md').read_text()
+  sections = tables.sections_of(page)
+  assert tables.page_of(sections) == page
+  changed = tables.sections_of(tables.page_of(sections | {'weizmann': '### Another\n'}))
+  assert changed['weizmann'].strip() == '### Another'
+  assert changed['bench'].strip() == sections['bench'].strip()
+
+
 def test_statistics_of_cells(tmp_path, plan):
   """From rows on disk: a distance to real clips with its interval, and a difference of two rows."""
   stats = importlib.import_module('claim_stats')
