@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hgdt_jax import pixels, rng, settings, sharding
+from hgdt_jax import effort, pixels, rng, settings, sharding
 from hgdt_jax.denoisers.types import Condition
 from hgdt_jax.diffusion import guidance as guide
 from hgdt_jax.diffusion.long_clips import windowed
@@ -89,8 +89,12 @@ class Drawing:
     mesh: the devices.
   """
 
-  def __init__(self, cfg: settings.Config, mesh: jax.sharding.Mesh):
+  def __init__(self, cfg: settings.Config, mesh: jax.sharding.Mesh, *, inline: bool = False):
+    """`inline`: they are parts of a program that its caller compiles."""
     self.cfg, self.mesh = cfg, mesh
+    options = effort.options(1, mesh.devices.flat[0].platform)
+    compiled = functools.partial(jax.jit, compiler_options=options)
+    self._compiled = (lambda program, **_: program) if inline else compiled
 
   def recipe(self, sampler: str = '', threshold: str = '') -> hybrid.Recipe:
     """How the noise levels are walked down; what is given overrides what is configured."""
@@ -120,7 +124,7 @@ class Drawing:
       drawn = gan.generator.apply(weights, codes, label, given)
       return drawn.clip, drawn.latents
 
-    return jax.jit(draft, static_argnames='frames')
+    return self._compiled(draft, static_argnames='frames')
 
   @functools.cached_property
   def encode(self):
@@ -129,14 +133,14 @@ class Drawing:
     def program(weights, clip):
       return self.networks.autoencoder.apply(weights, clip, method='encode')
 
-    return jax.jit(program)
+    return self._compiled(program)
 
   @functools.cached_property
   def guess(self):
     def program(weights, clip, t):
       return self.networks.bridge.apply(weights, clip, jnp.full(len(clip), t))
 
-    return jax.jit(program)
+    return self._compiled(program)
 
   @functools.cached_property
   def truncate(self):
@@ -145,7 +149,7 @@ class Drawing:
     def program(clip, key, numbers, tau):
       return hybrid.truncate(recipe, clip, rng.stream(key, 'sample/noise'), numbers, tau)
 
-    return jax.jit(program)
+    return self._compiled(program)
 
   @functools.cached_property
   def start(self):
@@ -154,7 +158,7 @@ class Drawing:
     def program(key, numbers, shape):
       return hybrid.pure_noise(recipe, rng.stream(key, 'sample/noise'), numbers, shape)
 
-    return jax.jit(program, static_argnames='shape')
+    return self._compiled(program, static_argnames='shape')
 
   @functools.cached_property
   def walk(self):
@@ -183,7 +187,7 @@ class Drawing:
         t_start=walk.t_start,
       )
 
-    return jax.jit(program, static_argnames=('recipe', 'most_steps', 'guesses'))
+    return self._compiled(program, static_argnames=('recipe', 'most_steps', 'guesses'))
 
   def _denoise(self, weights, walk, label, recipe, guesses):
     """The denoiser as a denoise function of the clips of a walk.
@@ -218,7 +222,7 @@ class Drawing:
       return pixels.of_clip(contrast * clip)
 
     # Whole on every device, so that every process can read it.
-    return jax.jit(program, out_shardings=sharding.replicated(self.mesh))
+    return self._compiled(program, out_shardings=sharding.replicated(self.mesh))
 
   @functools.cached_property
   def decode(self):
@@ -227,7 +231,7 @@ class Drawing:
     def program(weights, latent):
       return self.networks.autoencoder.apply(weights, latent, method='decode')
 
-    return jax.jit(program)
+    return self._compiled(program)
 
   def fetch(self, clip, contrast=1.0):
     """uint8 on the host."""

@@ -2,13 +2,12 @@
 
 import concurrent.futures
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
 
-from hgdt_jax import handed_on, sharding
+from hgdt_jax import effort, handed_on, sharding
 from hgdt_jax.settings import Config
 from hgdt_jax.stages import STAGES
 from hgdt_jax.state import on_mesh
@@ -24,19 +23,9 @@ def compiled(cfg: Config, stage: str, mesh: jax.sharding.Mesh) -> jax.stages.Com
     donate_argnums=0,
     in_shardings=(shardings, sharding.batch(mesh), whole),
     out_shardings=(shardings, whole),
-    compiler_options=optimised(1, mesh.devices.flat[0].platform),
+    compiler_options=effort.options(1, mesh.devices.flat[0].platform),
   )
   return step.lower(like, abstract_batch(cfg, mesh), root).compile()
-
-
-def optimised(level: int, platform: str) -> dict | None:
-  """Options of a compilation: LLVM's effort on a CPU, unless XLA_FLAGS say; elsewhere none.
-
-  Convolutions and matrix products are library calls there: level 2 takes a quarter longer than 1
-  for steps as fast, and 0 a third as long as 2, for what runs once.
-  """
-  effort = 'xla_backend_optimization_level'
-  return None if platform != 'cpu' or effort in os.environ.get('XLA_FLAGS', '') else {effort: level}
 
 
 @contextlib.contextmanager

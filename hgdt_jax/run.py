@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 import input_pipeline
 from hgdt_jax import (
   clip_sources,
+  effort,
   guards,
   handed_on,
   laws,
@@ -194,7 +195,7 @@ def _first_state(model, stage, like):
   begin = jax.jit(
     functools.partial(handed_on.begin, cfg, stage),
     out_shardings=jax.tree.map(lambda leaf: leaf.sharding, like),
-    compiler_options=programs.optimised(0, jax.default_backend()),  # it runs once
+    compiler_options=effort.options(0, jax.default_backend()),  # it runs once
   )
   return begin(rng.stream(jax.random.key(cfg.seed), f'{stage}/init'), taken)
 

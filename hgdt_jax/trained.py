@@ -1,5 +1,6 @@
 """A trained model: configuration and weights of a workdir, and the ways to sample from it."""
 
+import copy
 import os
 from collections.abc import Collection, Mapping
 
@@ -157,12 +158,13 @@ class Trained:
     Raises:
       ValueError: the method is not one of `methods`, or wants a given frame.
     """
-    way, frames = self.lending.way(method), self.cfg.data.frames
+    way, frames, inside = self.lending.way(method), self.cfg.data.frames, copy.copy(self)
+    inside.drawing = Drawing(self.cfg, self.mesh, inline=True)
     self._check(method, frames, None, None)
     rows = jax.random.key(seed), label, jnp.arange(len(label))
     if not way.refined:
-      return self._drafted(way, *rows, frames)[0]
-    return self._clips(way, self.recipe(method), rows, frames, steps, tau, most_steps)
+      return inside._drafted(way, *rows, frames)[0]
+    return inside._clips(way, self.recipe(method), rows, frames, steps, tau, most_steps)
 
   def _clips(self, way, recipe, rows, frames, steps, tau, most_steps, guidance=None, given=None):
     """Of a method that refines; `rows` as `_rows` gives them."""

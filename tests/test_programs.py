@@ -81,16 +81,3 @@ def test_a_program_takes_a_stages_state_and_a_batch(smallest):
   state, metrics = step(state, batch, jax.random.key(2))
   assert int(state.step) == 1
   assert np.isfinite(metrics['diffusion/loss'])
-
-
-@pytest.mark.parametrize(
-  'flags, platform, options',
-  [
-    ('', 'cpu', {'xla_backend_optimization_level': 1}),
-    ('--xla_backend_optimization_level=3', 'cpu', None),  # whoever asks gets it
-    ('', 'tpu', None),
-  ],
-)
-def test_what_is_asked_of_the_compiler(monkeypatch, flags, platform, options):
-  monkeypatch.setenv('XLA_FLAGS', flags)
-  assert programs.optimised(1, platform) == options

@@ -1,10 +1,12 @@
 """A sampler taken away draws what the model draws, in a process that has jax alone."""
 
+import functools
 import pathlib
 import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from jax import export
@@ -21,6 +23,11 @@ def model(finished):
   yield Trained.load(finished)
 
 
+def _traced(model, method, steps=STEPS, tau=TAU):
+  traced = functools.partial(model.traced, method, most_steps=64)
+  return jax.jit(traced)(SEED, LABEL, steps=steps, tau=tau)
+
+
 def _called(program, steps=STEPS, tau=TAU):
   return np.asarray(program.call(np.uint32(SEED), LABEL, np.int32(steps), np.float32(tau)))
 
@@ -30,8 +37,7 @@ def test_it_draws_what_the_model_draws(model, method):
   program = export.deserialize(stablehlo.exported(model, method, len(LABEL)).serialize())
   assert set(program.platforms) == {'cpu', 'cuda', 'tpu'}
   clips = _called(program)
-  options = {'steps': STEPS, 'tau': TAU, 'most_steps': 64}
-  np.testing.assert_allclose(clips, model.traced(method, SEED, LABEL, **options), atol=1e-5)
+  np.testing.assert_allclose(clips, _traced(model, method), atol=1e-5)
   drawn, inside = model.draw(method, LABEL, SEED, steps=STEPS, tau=TAU), np.abs(clips) < 1
   apart = np.abs((clips + 1) * 127.5 - drawn.astype(float))[inside]
   assert apart.max() < 0.51  # it is what was rounded
@@ -39,10 +45,15 @@ def test_it_draws_what_the_model_draws(model, method):
 
 def test_steps_and_tau_are_arguments(model):
   program = export.deserialize(stablehlo.exported(model, 'hybrid', len(LABEL)).serialize())
-  options = {'most_steps': 64}
   for steps, tau in ((1, 0.4), (3, 0.4), (2, 0.7)):
-    wanted = model.traced('hybrid', SEED, LABEL, steps=steps, tau=tau, **options)
+    wanted = _traced(model, 'hybrid', steps, tau)
     np.testing.assert_allclose(_called(program, steps, tau), wanted, atol=1e-5)
+
+
+def test_its_parts_ask_nothing_of_the_compiler(finished, monkeypatch):
+  """As they do by themselves, on a CPU: jax takes options of the outermost program alone."""
+  monkeypatch.setenv('XLA_FLAGS', '')
+  stablehlo.exported(Trained.load(finished), 'gan', len(LABEL))
 
 
 def test_the_script_of_the_docs_runs_with_jax_alone(model, tmp_path):

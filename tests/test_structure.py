@@ -38,6 +38,7 @@ MAY_IMPORT = {
   # Pieces that know no configuration.
   'hgdt_jax.checkpoint': 'jax hgdt_jax.atomic hgdt_jax.processes',
   'hgdt_jax.costs': 'jax',
+  'hgdt_jax.effort': '',
   'hgdt_jax.machine': 'jax',
   'hgdt_jax.pixels': 'jax',
   'hgdt_jax.processes': 'jax',
@@ -96,9 +97,8 @@ MAY_IMPORT = {
     'hgdt_jax.state hgdt_jax.workdir'
   ),
   'hgdt_jax.drawing': (
-    'jax hgdt_jax.settings hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans hgdt_jax.pixels '
-    'hgdt_jax.rng '
-    'hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
+    'jax hgdt_jax.effort hgdt_jax.settings hgdt_jax.denoisers hgdt_jax.diffusion hgdt_jax.gans '
+    'hgdt_jax.pixels hgdt_jax.rng hgdt_jax.sampling hgdt_jax.sharding hgdt_jax.stages'
   ),
   'hgdt_jax.weights': (
     'flax jax configs input_pipeline hgdt_jax.__version__ hgdt_jax.atomic hgdt_jax.handed_on '
@@ -114,7 +114,8 @@ MAY_IMPORT = {
     'hgdt_jax.rng hgdt_jax.sampling hgdt_jax.sharding'
   ),
   'hgdt_jax.programs': (
-    'jax hgdt_jax.settings hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages hgdt_jax.state'
+    'jax hgdt_jax.effort hgdt_jax.settings hgdt_jax.handed_on hgdt_jax.sharding hgdt_jax.stages '
+    'hgdt_jax.state'
   ),
   'hgdt_jax.rehearsal': (
     'jax hgdt_jax.costs hgdt_jax.handed_on hgdt_jax.programs hgdt_jax.settings hgdt_jax.sharding'
