@@ -66,6 +66,7 @@ _DRIFTS = {
   'drift_scale': 'scale',
   'drift_colour': 'colour',
   'flicker_background': 'background',
+  'acd_colour': 'colour of whole frames',  # of real clips, of which no probe knows the truth
 }
 _ALIGNED = {  # where, and the rows with and without the aligner
   "(paper's, from a draft, with latents)": 'paper.draft_frames{}_gan.3',
@@ -231,7 +232,7 @@ def _set(out, name, found):
   ]
   seconds = _seconds(out, name, seeds)
   text += ['\n### Baselines of equal cost\n', _table(found, ROWS, shown, seconds)]
-  text += ['\n### The sentences\n', _sentences(found, seconds)]
+  text += ['\n### The sentences\n', _sentences(found, seconds, shown)]
   for run, title in GRIDS.items():
     rows = {c.name: c.method for c in plan.cells(run) if c.method != 'gan'}
     if run == 'hybrid':
@@ -253,7 +254,7 @@ def _set(out, name, found):
     '\n### The law of what the refiner starts from, and of the pair\n',
     _laws(out, name, seeds),
   ]
-  text += ['\n### One part at a time: the first row less the second\n', _pairs(found)]
+  text += ['\n### One part at a time: the first row less the second\n', _pairs(found, shown)]
   text += ['\n### The smallest difference that could be told apart\n', _smallest(found)]
   return text
 
@@ -289,7 +290,7 @@ def _value(scores, metric):
   return f'{mean} ({each})'
 
 
-def _sentences(found, seconds):
+def _sentences(found, seconds, shown):
   lines = [['the paper says, or would', 'by', 'difference, each seed', 'so it is']]
   for said, metric, first, second in SENTENCES:
     if metric == 'seconds':
@@ -298,16 +299,18 @@ def _sentences(found, seconds):
         verdict = 'confirmed' if ratio > 1.05 else 'refuted' if ratio < 0.95 else 'undecided'
         lines.append([said, 'seconds a clip', f'{ratio:.1f} times as fast', verdict])
       continue
+    if metric not in shown:
+      continue
     each = [found[s]['pairs'].get(f'{first} - {second}', {}).get(metric) for s in sorted(found)]
     if each := [one for one in each if one]:
       digits = COLUMNS[metric][1]
-      shown = ' · '.join(
+      differ = ' · '.join(
         f'{v:+.{digits}f} ({a:+.{digits}f} to {b:+.{digits}f})' for v, a, b in each
       )
       verdict = verdict_of(each)
       if len(each) < len(found):
         verdict += f', {len(each)} of {len(found)} seeds'
-      lines.append([said, f'`{first}` less `{second}`, {metric}', shown, verdict])
+      lines.append([said, f'`{first}` less `{second}`, {metric}', differ, verdict])
   return markdown(lines)
 
 
@@ -318,8 +321,8 @@ def verdict_of(each) -> str:
   return 'refuted' if all(low > 0 for _, low, _ in each) else 'undecided'
 
 
-def _pairs(found):
-  metrics = ('kvd', 'fvd', 'drift_shape', 'drift_scale', 'drift_colour', 'flicker_background')
+def _pairs(found, shown):
+  metrics = [m for m in ('kvd', 'fvd', *_DRIFTS) if m in shown]
   lines = [['first', 'second', *(COLUMNS[m][0] for m in metrics)]]
   for key in sorted({key for s in found for key in found[s]['pairs']}):
     first, second = key.split(' - ')
