@@ -198,7 +198,8 @@ def _shown():
   steps = lambda row: f' ({last(row)} steps)' if row.count('.') == 2 and last(row) != '0' else ''
   rows = {'real': 'real'} | {row: label + steps(row) for row, label in ROWS.items()}
   for run in GRIDS:
-    rows |= {c.name: f'{run}: {c.method}' for c in plan.cells(run)}
+    for cell in plan.cells(run):
+      rows.setdefault(cell.name, f'{run}: {cell.method}')
   return rows
 
 
