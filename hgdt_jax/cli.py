@@ -82,8 +82,9 @@ def run(main: Callable[[], int | None]) -> None:
     if len(argv) > 1:
       return _say(f'unexpected arguments: {" ".join(argv[1:])}', 2)
     try:
-      code = main()
-      sys.stdout.flush()
+      with interrupts.unmasked():
+        code = main()
+        sys.stdout.flush()
       interrupts.uninstall()
       return code
     except BrokenPipeError:

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 
@@ -30,8 +31,10 @@ class Interrupted(BaseException):
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SOON = 0.05  # seconds until it is looked whether what was raised got lost
+_IMPORT = 10.0  # seconds that a module which is being imported is waited for
 _holds = 0  # how many `held` are around what runs
 _told: int | None = None  # the signal that came
+_came = 0.0  # when
 _end: types.CodeType | None = None  # what runs last where something was raised
 
 
@@ -70,6 +73,21 @@ def uninstall() -> None:
 
 
 @contextlib.contextmanager
+def unmasked() -> Iterator[None]:
+  """Within, what a library raises in the place of a signal's `Interrupted` is that again."""
+  try:
+    yield
+  except Exception as error:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    stop = error
+    while stop is not None and not isinstance(stop, Interrupted):
+      stop = stop.__cause__
+    if stop is None:
+      raise
+    raise stop from stop.__cause__
+
+
+@contextlib.contextmanager
 def held() -> Iterator[Callable[[], bool]]:
   """Within, a signal only makes what is yielded say True; it is raised at the end."""
   global _holds
@@ -89,20 +107,22 @@ def tell() -> None:
 
 
 def _come(number, frame):
-  global _told
-  del frame
+  global _told, _came
   again, _told = _told is not None, _told or number
-  if not again and not _holds:
-    _raise()
+  if not again:
+    _came = time.monotonic()
+    if not _holds:
+      _raise(frame)
   if again and number == signal.SIGINT:  # Ctrl-C twice: the next start clears what is half-done
     os._exit(128 + number)
 
 
-def _raise():
+def _raise(frame):
   # Whoever is running may swallow it: a finaliser and a callback of the garbage collector, out of
   # which nothing is raised, or a bare `except` of a library. So it is looked at once more.
   signal.setitimer(signal.ITIMER_REAL, _SOON)
-  raise Interrupted(_told)
+  if not _importing(frame) or time.monotonic() - _came > _IMPORT:
+    raise Interrupted(_told)
 
 
 def _again(number, frame):
@@ -115,4 +135,11 @@ def _again(number, frame):
       signal.setitimer(signal.ITIMER_REAL, _SOON)
       return
     error = error.__context__
-  _raise()
+  _raise(frame)
+
+
+def _importing(frame):
+  """Whether a module is: what is compiled raises another error in its place, or crashes."""
+  while frame is not None and not frame.f_code.co_filename.startswith('<frozen importlib'):
+    frame = frame.f_back
+  return frame is not None

@@ -43,6 +43,41 @@ except:
 time.sleep(20)
 print('went on')
 """
+IN_AN_IMPORT = """
+import importlib.abc, importlib.util, sys
+
+class Compiled(importlib.abc.Loader):
+  def find_spec(self, name, *_):
+    return importlib.util.spec_from_loader(name, self) if name == 'compiled' else None
+
+  def exec_module(self, module):
+    try:
+      come()
+      print('saved')
+    except BaseException:
+      raise ImportError('initialization failed')
+
+sys.meta_path.append(Compiled())
+import compiled
+time.sleep(20)
+print('went on')
+"""
+IN_AN_IMPORT_WITHOUT_END = """
+import importlib.abc, importlib.util, sys
+
+class Hangs(importlib.abc.Loader):
+  def find_spec(self, name, *_):
+    return importlib.util.spec_from_loader(name, self) if name == 'hangs' else None
+
+  def exec_module(self, module):
+    come()
+    time.sleep(20)
+
+interrupts._IMPORT = .2
+sys.meta_path.append(Hangs())
+import hangs
+print('went on')
+"""
 CLEANING_UP = """
 try:
   come()
@@ -76,6 +111,8 @@ print('went on')
     IN_A_FINALISER,
     IN_A_CALLBACK_OF_THE_COLLECTOR,
     IN_A_BARE_EXCEPT,
+    IN_AN_IMPORT,
+    IN_AN_IMPORT_WITHOUT_END,
     CLEANING_UP,
     *[LOOKED_AFTER_ALL_THE_TIME] * 4,  # each meets the way out by chance, mostly
     HELD,
@@ -94,24 +131,51 @@ def test_a_signal_ends_the_process_in_one_line_wherever_it_comes(program, name, 
 
 
 IN_A_VERB = """
-import os, signal, time
+import atexit, os, signal, time
 from hgdt_jax import cli
 
+atexit.register(time.sleep, .2)  # a program's end takes its time
+
+def come(*_):
+  os.kill(os.getpid(), signal.SIGTERM)
+  for _ in range(1000):
+    pass
+
 class Gone:
-  def __del__(self):
-    os.kill(os.getpid(), signal.SIGTERM)
-    for _ in range(1000):
-      pass
+  __del__ = come
 
 def main():
+{}
+cli.run(main)
+"""
+LOST = """
   Gone()
   time.sleep(20)
-
-cli.run(main)
+"""
+ANOTHER_ERROR_IN_ITS_PLACE = """
+  class Named:
+    __set_name__ = come
+  try:
+    type('Owner', (), {'named': Named()})  # of which Python 3.11 makes a RuntimeError
+  except RuntimeError as error:
+    raise ImportError('initialization failed') from error
+"""
+THEN_AN_ERROR_OF_ITS_OWN = """
+  Gone()
+  raise ValueError('no such thing')
 """
 
 
-def test_a_verb_does_not_lose_one_either():
-  done = subprocess.run([sys.executable, '-c', IN_A_VERB], capture_output=True, text=True, cwd=ROOT)
-  assert (done.returncode, done.stdout) == (143, '')
-  assert done.stderr == '-c: stopped by SIGTERM; resume with the same command\n'
+@pytest.mark.parametrize(
+  'main, code, said',
+  [
+    (LOST, 143, 'stopped by SIGTERM; resume with the same command'),
+    (ANOTHER_ERROR_IN_ITS_PLACE, 143, 'stopped by SIGTERM; resume with the same command'),
+    (THEN_AN_ERROR_OF_ITS_OWN, 1, 'no such thing'),
+  ],
+)
+def test_a_verb_tells_what_ended_it(main, code, said):
+  done = subprocess.run(
+    [sys.executable, '-c', IN_A_VERB.format(main)], capture_output=True, text=True, cwd=ROOT
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (code, '', f'-c: {said}\n')
