@@ -15,7 +15,7 @@ from absl import flags
 from scipy.spatial import distance
 
 import input_pipeline
-from hgdt_jax import cli, clip_sources, drawing
+from hgdt_jax import cli, clip_sources, drawing, machine
 from hgdt_jax.metrics import score
 from hgdt_jax.sampling import clips as films
 from hgdt_jax.trained import Trained
@@ -27,6 +27,7 @@ _OUT = flags.DEFINE_string('out', 'by_heart.png', 'The picture.')
 
 
 def main():
+  machine.start()
   workdir = pathlib.Path(_WORKDIR.value)
   model = Trained.load(workdir)
   known, held_out = (_clips(model.cfg, workdir, split) for split in ('train', 'test'))

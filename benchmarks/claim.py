@@ -43,6 +43,9 @@ def main():
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
   if _JOB.value:
+    from hgdt_jax import machine
+
+    machine.start()
     kind, *what = _JOB.value.split('/')
     return JOBS[kind](out, *what)
   graph = jobs(_SETS.value, _SEEDS.value, _OTHERS.value, plan.closure(_RUNS.value or plan.RUNS))

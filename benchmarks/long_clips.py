@@ -10,7 +10,7 @@ clips as long.
 from absl import flags
 
 import input_pipeline
-from hgdt_jax import cli, drawing
+from hgdt_jax import cli, drawing, machine
 from hgdt_jax.metrics import score
 from hgdt_jax.metrics.scored import Uncertainty
 from hgdt_jax.trained import Trained
@@ -42,6 +42,7 @@ OF_ALL_FRAMES = {
 
 
 def main():
+  machine.start()
   model, frames = Trained.load(_SOURCE.value), _FRAMES.value
   window = model.cfg.data.frames
   if model.cfg.data.source != 'synthetic' or frames < window:

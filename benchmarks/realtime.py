@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from hgdt_jax import cli
+from hgdt_jax import cli, machine
 from hgdt_jax.trained import Trained
 
 _SOURCE = flags.DEFINE_string('source', 'synthetic', 'Weights or a workdir.')
@@ -20,6 +20,7 @@ _ROWS = (('gan', 1), ('hybrid', 2), ('hybrid', 4), ('diffusion', 4), ('diffusion
 
 
 def main():
+  machine.start()
   model = Trained.load(_SOURCE.value)
   frames = model.cfg.data.frames
   kind, count = jax.devices()[0].device_kind, jax.device_count()

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from hgdt_jax import cli, handed_on, programs, settings, sharding
+from hgdt_jax import cli, handed_on, machine, programs, settings, sharding
 from hgdt_jax.stages import STAGES, networks
 
 _CONFIG = cli.config_flag('config', 'configs/hybrid.py', 'Recipe, and its preset.')
@@ -21,6 +21,7 @@ _REPEATS = flags.DEFINE_integer('repeats', 10, 'Steps timed, after one that is n
 
 
 def main():
+  machine.start()
   given = _CONFIG.value.to_dict()
   given['data']['classes'] = 0  # no source is opened
   cfg = settings.build(settings.Config, given)

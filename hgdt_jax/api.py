@@ -26,6 +26,7 @@ from hgdt_jax import (
   donors,
   flows,
   laws,
+  machine,
   notebook,
   publish,
   results,
@@ -277,8 +278,9 @@ def load(source: str | os.PathLike) -> Model:
     source: a workdir, a file that the verb `export` wrote, or the name of shipped weights:
       'synthetic', 'gestures'.
 
-  Raises: as `donors.find` and `Trained.load`.
+  Raises: as `machine.start`, `donors.find` and `Trained.load`.
   """
+  machine.start()
   return Model(donors.find(source))
 
 

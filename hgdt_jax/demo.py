@@ -25,7 +25,7 @@ def main():
   from hgdt_jax import demo_page, donors, machine, workdir  # after the flags
 
   demo_page.refuse_without_gradio()
-  machine.refuse_without()
+  machine.start()
   from hgdt_jax.trained import Trained
 
   donor = donors.find(_WEIGHTS.value or pathlib.Path(_WORKDIR.value).expanduser())

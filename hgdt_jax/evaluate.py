@@ -64,7 +64,7 @@ def main():
   from hgdt_jax.clip_decoder import Cut
   from hgdt_jax.metrics import score
 
-  machine.refuse_without()
+  machine.start()
   out, fake = _path(_OUT), _path(_FAKE)
   scoring.check_out(out, _OVERWRITE.value)
   result, method = scoring.Result(), clip_sides.called(fake)

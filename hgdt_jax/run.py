@@ -70,7 +70,7 @@ def train_stages(given: Mapping | ConfigDict, workdir: pathlib.Path) -> trained.
 def _opened(given, workdir):
   """The configuration and the devices, checked; nobody else trains in `workdir` meanwhile."""
   cfg = settings.build(settings.Config, given)
-  machine.refuse_without()
+  machine.start()
   mesh = sharding.mesh_of_batch(cfg.mesh.data, cfg.mesh.fsdp, cfg.data.batch)
   if processes.is_first():
     print(machine.line(mesh, cfg.dtype), flush=True)

@@ -38,7 +38,7 @@ def write(
     FileNotFoundError: `source` holds no trained model, or `asked.condition` is not there.
   """
   folders.refuse_foreign(out)
-  machine.refuse_without()
+  machine.start()
   donor = donors.find(source) if isinstance(source, str | os.PathLike) else source
   workdirs.use_compile_cache(donor.cache)
   model = trained.Trained.load(donor, asked.method)

@@ -41,6 +41,7 @@ from hgdt_jax import (
   autoencoders,
   denoisers,
   gans,
+  machine,
   methods,
   programs,
   run,
@@ -51,6 +52,7 @@ from hgdt_jax.diffusion import samplers
 from hgdt_jax.losses import adversarial
 from hgdt_jax.metrics import measures, table
 
+machine.start()
 jax.config.update('jax_debug_key_reuse', True)  # a key used twice is an error
 jax.config.update('jax_numpy_rank_promotion', 'raise')  # so is [B] + [B, 1]
 

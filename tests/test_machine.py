@@ -1,7 +1,9 @@
 """What a run runs on is said first; where there is nothing, in a line that says why."""
 
+import importlib.util
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -56,7 +58,45 @@ def test_without_a_device_there_is_one_line(monkeypatch, error):
   monkeypatch.setattr(jax, 'devices', devices)
   monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
   with pytest.raises(ValueError, match=r'^JAX_PLATFORMS=cuda: jax finds no such device .*=cpu$'):
-    machine.refuse_without()
+    machine.start()
+
+
+FAULTS = """
+import resource, jax, jax.numpy as jnp
+from hgdt_jax import machine
+machine.start()
+def layers(w, x):
+  for _ in range(3):
+    x = jnp.tanh(x @ w)
+  return x.sum()
+step = jax.jit(lambda w, x: (w - 1e-9 * jax.grad(layers)(w, x), layers(w, x)))
+w, x, seen = jnp.ones((16, 16)), jnp.ones((2**20, 16)), []  # 64 MB a layer
+for _ in range(5):
+  w, loss = step(w, x)
+  loss.block_until_ready()
+  seen.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(seen[-1] - seen[-2])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason="of glibc's malloc")
+@pytest.mark.parametrize(
+  'environment, is_kept',
+  [({'JAX_PLATFORMS': 'cpu'}, True), ({}, True), ({'MALLOC_TRIM_THRESHOLD_': '131072'}, False)],
+)
+def test_a_cpu_does_not_ask_for_memory_anew_at_each_step(environment, is_kept):
+  if not environment and importlib.util.find_spec('libtpu'):
+    pytest.skip('libtpu is installed: that there are only CPUs is not known')
+  given = {name: value for name, value in os.environ.items() if name != 'JAX_PLATFORMS'}
+  done = subprocess.run(
+    [sys.executable, '-c', FAULTS],
+    cwd=ROOT,
+    env=given | environment,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert (int(done.stdout) < 1000) == is_kept, done.stdout
 
 
 def test_verbs_say_it_first_and_the_current_folder_may_have_packages_of_our_names(

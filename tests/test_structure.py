@@ -142,9 +142,9 @@ MAY_IMPORT = {
   'hgdt_jax.notebook': 'hgdt_jax.report hgdt_jax.sampling hgdt_jax.writer',
   'hgdt_jax.api': (
     'ml_collections configs input_pipeline hgdt_jax.clip_decoder hgdt_jax.clip_sources '
-    'hgdt_jax.donors hgdt_jax.flows hgdt_jax.laws hgdt_jax.metrics hgdt_jax.notebook '
-    'hgdt_jax.publish hgdt_jax.request hgdt_jax.results hgdt_jax.run hgdt_jax.sampled '
-    'hgdt_jax.scoring hgdt_jax.trained hgdt_jax.weights hgdt_jax.workdir'
+    'hgdt_jax.donors hgdt_jax.flows hgdt_jax.laws hgdt_jax.machine hgdt_jax.metrics '
+    'hgdt_jax.notebook hgdt_jax.publish hgdt_jax.request hgdt_jax.results hgdt_jax.run '
+    'hgdt_jax.sampled hgdt_jax.scoring hgdt_jax.trained hgdt_jax.weights hgdt_jax.workdir'
   ),
   # Verbs.
   'hgdt_jax.listing': (
