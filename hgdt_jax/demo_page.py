@@ -1,12 +1,11 @@
 """The page to play with, in Gradio: controls, and what they call of `playground`."""
 
 import functools
+import logging
 import os
 import pathlib
 import tempfile
 import time
-
-from absl import logging
 
 from hgdt_jax import playground
 from hgdt_jax.trained import Trained
@@ -63,6 +62,7 @@ def serve(model: Trained, folder: pathlib.Path, host: str, port: int, share: boo
   sans = ('system-ui', 'sans-serif')  # of the machine that shows it: the default fetches one
   theme = gr.themes.Default(font=sans, font_mono=('ui-monospace', 'monospace'))
   page = build(model, folder)
+  logging.getLogger('uvicorn.error').addFilter(_is_of_the_server)
   try:
     _, local, public = page.launch(
       server_name=host,
@@ -84,6 +84,11 @@ def serve(model: Trained, folder: pathlib.Path, host: str, port: int, share: boo
   print(f'page at {public or local}; Ctrl-C ends it', flush=True)
   while True:  # the server has threads of its own
     time.sleep(1)
+
+
+def _is_of_the_server(record):
+  """Not of a browser that left while it sent a file, of which a server prints a traceback."""
+  return not record.exc_info or type(record.exc_info[1]).__name__ != 'ClientDisconnect'
 
 
 def build(model: Trained, folder: pathlib.Path):
