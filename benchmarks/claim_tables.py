@@ -256,8 +256,7 @@ def _set(out, name, found):
     _laws(out, name, seeds),
   ]
   text += ['\n### One part at a time: the first row less the second\n', _pairs(found, shown)]
-  text += ['\n### The smallest difference that could be told apart\n', _smallest(found)]
-  return text
+  return text + _smallest(found)
 
 
 def _table(found, rows, metrics, seconds):
@@ -353,15 +352,17 @@ def _laws(out, name, seeds):
 
 
 def _smallest(found):
+  values = found[sorted(found)[0]]['smallest'].get('smallest')
+  if not values:  # too few clips
+    return []
   lines = [['clips', 'FVD', 'KVD']]
-  seed = sorted(found)[0]
-  values = found[seed]['smallest'].get('smallest', {})
   for count in sorted({int(key.split()[1]) for key in values}):
     lines.append([str(count), *(f'{values[f"{m} {count}"]:.3g}' for m in ('fvd', 'kvd'))])
   said = (
     'Of two methods as far from the real clips as the paper at 4 evaluations, each with so many '
   )
-  return said + 'clips (two-sided 5%, power 80%, not paired):\n\n' + markdown(lines)
+  said += 'clips (two-sided 5%, power 80%, not paired):\n\n'
+  return ['\n### The smallest difference that could be told apart\n', said + markdown(lines)]
 
 
 def _seconds(out, name, seeds):

@@ -43,41 +43,33 @@ except:
 time.sleep(20)
 print('went on')
 """
-IN_AN_IMPORT = """
+_IMPORTS = """
 import importlib.abc, importlib.util, sys
 
-class Compiled(importlib.abc.Loader):
+class Imported(importlib.abc.Loader):
   def find_spec(self, name, *_):
-    return importlib.util.spec_from_loader(name, self) if name == 'compiled' else None
+    return importlib.util.spec_from_loader(name, self) if name == 'imported' else None
 
   def exec_module(self, module):
+{}
+sys.meta_path.append(Imported())
+import imported
+time.sleep(20)
+print('went on')
+"""
+IN_AN_IMPORT = _IMPORTS.format("""
     try:
       come()
       print('saved')
     except BaseException:
       raise ImportError('initialization failed')
-
-sys.meta_path.append(Compiled())
-import compiled
-time.sleep(20)
-print('went on')
-"""
-IN_AN_IMPORT_WITHOUT_END = """
-import importlib.abc, importlib.util, sys
-
-class Hangs(importlib.abc.Loader):
-  def find_spec(self, name, *_):
-    return importlib.util.spec_from_loader(name, self) if name == 'hangs' else None
-
-  def exec_module(self, module):
+""")
+IN_AN_IMPORT_WITHOUT_END = _IMPORTS.format("""
+    interrupts._IMPORT = .2
     come()
     time.sleep(20)
-
-interrupts._IMPORT = .2
-sys.meta_path.append(Hangs())
-import hangs
-print('went on')
-"""
+    print('waited')
+""")
 CLEANING_UP = """
 try:
   come()
