@@ -61,7 +61,7 @@ def main():
 
     for name in _SETS.value:
       claim_stats.stats(out, name, _SEEDS.value)
-    claim_tables.write(out, _SETS.value, _SEEDS.value)
+    claim_tables.write(out, _SETS.value, _SEEDS.value, _RUNS.value)
   return None
 
 

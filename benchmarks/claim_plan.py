@@ -11,6 +11,7 @@ SETS = {'bench': 'bench', 'weizmann': 'small'}  # their presets
 DRAFT_STEPS, NOISE_STEPS = 3, 4
 # Cells of the two systems as they are meant, in so many steps.
 FULL, PAPER = 'hybrid.draft_video_aligned_gan', 'paper.draft_frames_aligned_gan'
+LONG_GAN = 'hybrid_long_gan.draft_video'  # another share of the seconds
 BLURS = (0.35, 0.5, 0.7)  # deviations in pixels, of a draft that no network refines
 FEW = 512  # clips of a row beside the main ones
 MAIN = ('hybrid', 'paper', 'gan_equal', 'diffusion_equal', 'frames_equal')  # of the first table
@@ -68,6 +69,9 @@ RUNS = {
     'hybrid', ('gan', 'diffusion', 'joint'), {}, {'gan': 'gan'}, ('diffusion', 'hybrid')
   ),
   'hybrid_no_joint': Run('hybrid', ALIGNED, {}, _VIDEO, ('aligner', 'hybrid')),
+  'hybrid_long_gan': Run(
+    'hybrid', ('gan', 'diffusion'), {}, {'diffusion': 'video'}, ('gan', 'hybrid')
+  ),
   'hybrid_no_latents': Run('hybrid', ALL, {'aligner.latents': 'none'}, _VIDEO),
   # The law of the pair.
   'paper_noised': Run('paper', ALIGNED, {'aligner.latents': 'noised'}, _FRAMES),
@@ -189,6 +193,8 @@ def pairs(rows: Iterable[str]) -> list[tuple[str, str]]:
   for row in rows:
     run, method, steps = row.split('.')[:3] if row.count('.') == 2 else ('', '', '')
     wanted.append((row, f'{run}.{method.replace("_aligned", "")}.{steps}'))
+    if row == f'{LONG_GAN}.{DRAFT_STEPS}':
+      wanted += [(row, other) for other in (*baselines, f'{FULL}.3')]
     if '_no_aligner' in run:
       wanted.append(({'hybrid': f'{FULL}.3', 'paper': f'{PAPER}.3'}[run.split('_')[0]], row))
     wanted.append((row, f'{run}.{method.replace("_video", "_frames")}.{steps}'))

@@ -13,13 +13,16 @@ import input_pipeline
 from hgdt_jax import clip_sources, laws, trained
 from hgdt_jax.metrics import measures, networks, rivals
 
-MEASURES = ('clip_i3d', 'clip_random_conv3d', 'motion', 'acd_colour')
-PROBED = ('drift',)  # read by a probe of the synthetic source
+MEASURES = ('clip_i3d', 'clip_random_conv3d', 'motion')
+# How steady a clip is: read by a probe of the synthetic source, or else of whole frames.
+STEADY = {'bench': ('drift',), 'weizmann': ('acd_colour', 'acd_lpips')}
 SHOWN = 6  # clips of a strip
 
 
 def score(workdir: pathlib.Path, name: str, weights: str | None, part: int = 0) -> None:
-  """Writes `cells/CELL.npz` and `.json` of a part of a run's cells; those that are there are kept.
+  """Writes `cells/CELL.npz` and `.json` of a part of a run's cells.
+
+  Of those that are there, only what is not yet measured is, of clips drawn again.
 
   Args:
     part: of `plan.parts` of the run. What is beside the cells goes with the first part: the real
@@ -110,20 +113,30 @@ def draw(model, cell, label, frames=0):
   return np.concatenate(drawn)[: len(label)]
 
 
-def _keep(cells, name, weights, row, make, **facts):
+def _keep(cells, name, weights, row, make, groups=None, **facts):
   """What is measured of the clips that `make()` gives, a row a clip, and a few to look at."""
-  path = cells / f'{row}.json'
-  if path.exists():
+  rows, path = cells / f'{row}.npz', cells / f'{row}.json'
+  kept = dict(np.load(rows)) if path.exists() else {}
+  missing = [measure for measure in (*MEASURES, *STEADY[name]) if measure not in kept]
+  if not missing:
     return
   video = make()
-  groups = facts.pop('groups', np.arange(len(video)))
-  kept = {'shown': video[:SHOWN], 'groups': groups}
+  if not kept:
+    groups = np.arange(len(video)) if groups is None else groups
+    kept = {'shown': video[:SHOWN], 'groups': groups}
+  elif np.array_equal(kept['shown'], video[:SHOWN]):
+    facts = json.loads(path.read_text())
+  else:
+    raise ValueError(f'{rows}: its clips come out otherwise now; delete it and {path.name}')
   load = lambda network: networks.load(network, weights)
-  for measure in (*MEASURES, *PROBED * (name == 'bench')):
+  for measure in missing:
     began = time.monotonic()
     kept[measure] = rows_of(measures.make(measure, load), video)
     facts[f'seconds_{measure}'] = round(time.monotonic() - began, 2)
-  np.savez(cells / f'{row}.npz', **kept)
+  part = rows.with_suffix('.part')
+  with part.open('wb') as file:
+    np.savez(file, **kept)
+  part.replace(rows)
   path.write_text(json.dumps(facts | {'clips': len(video)}))
   print(row, facts, flush=True)
 

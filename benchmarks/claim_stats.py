@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import multiprocessing
 import os
 import pathlib
 
@@ -11,11 +12,10 @@ import numpy as np
 from hgdt_jax.metrics import paired, resampling, table
 
 OF_SETS = ('fvd', 'kvd', 'sliced_wasserstein', 'recall', 'coverage', 'frechet_random_conv3d')
-DRIFTS = (
+STEADY = (  # a set has those of the probe, or those of whole frames
   *('drift_shape', 'drift_scale', 'drift_colour', 'flicker_background'),
-  *('motion_object', 'jitter_object'),
+  *('motion_object', 'jitter_object', 'acd_colour', 'acd_lpips'),
 )
-ALWAYS = (*OF_SETS, 'motion_ratio', 'acd_colour')
 RESAMPLED = {'kvd': 500, 'fvd': 100}  # others of sets have no interval
 BIASED = ('fvd', 'sliced_wasserstein', 'recall', 'coverage', 'frechet_random_conv3d')
 DIFFER = {'kvd': 500, 'fvd': 100, 'frechet_random_conv3d': 100}
@@ -33,7 +33,8 @@ def stats(out: pathlib.Path, name: str, seeds) -> dict:
     jobs += [(_row, cells, row, least) for row in rows]
     jobs += [(_pair, cells, pair, least) for pair in plan.pairs(rows)]
     jobs += [(_smallest, cells, 'smallest', least)] if f'{plan.PAPER}.3' in rows else []
-  with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
+  anew = multiprocessing.get_context('spawn')  # jax has threads: no fork
+  with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), anew) as pool:
     found = list(pool.map(_do, jobs))
   result = {str(seed): {'rows': {}, 'pairs': {}, 'smallest': {}, 'least': 0} for seed in seeds}
   kinds = {_row: 'rows', _pair: 'pairs', _smallest: 'smallest'}
@@ -131,7 +132,7 @@ def _column(metric, rows):
 
 
 def _metrics(rows):
-  return [m for m in (*ALWAYS, *DRIFTS) if table.find(m).measure in rows]
+  return [m for m in (*OF_SETS, 'motion_ratio', *STEADY) if table.find(m).measure in rows]
 
 
 def _load(cells, row):

@@ -27,6 +27,7 @@ COLUMNS = {  # metric: (heading, digits)
   'motion_object': ('path', 2),
   'jitter_object': ('jitter', 2),
   'acd_colour': ('ACD colour', 4),
+  'acd_lpips': ('ACD LPIPS', 4),
 }
 ROWS = {  # of the main table
   'real_again': 'another real set',
@@ -53,6 +54,7 @@ TRIED = {  # other runs
   'paper_noised': 'paper, the bridge reads the noisy clip: exact',
   'hybrid_no_aligner': 'full, no aligner trained, its seconds given to diffusion',
   'hybrid_no_joint': 'full, no joint, its seconds given to the aligner',
+  'hybrid_long_gan': 'long GAN: no aligner and no joint, their seconds given to the GAN',
   'hybrid_rests': 'full, joint for the GAN alone',
   'hybrid_no_latents': 'full, no bridge, no latents',
   'hybrid_noised': 'full, the bridge reads the noisy clip: exact',
@@ -66,7 +68,9 @@ _DRIFTS = {
   'drift_scale': 'scale',
   'drift_colour': 'colour',
   'flicker_background': 'background',
-  'acd_colour': 'colour of whole frames',  # of real clips, of which no probe knows the truth
+  # Of whole frames of real clips, of which no probe knows the truth.
+  'acd_colour': 'colour of whole frames',
+  'acd_lpips': 'look of whole frames',
 }
 _ALIGNED = {  # where, and the rows with and without the aligner
   "(paper's, from a draft, with latents)": 'paper.draft_frames{}_gan.3',
@@ -76,7 +80,7 @@ _ALIGNED = {  # where, and the rows with and without the aligner
   '(full, from a draft)': 'hybrid.draft_video{}.3',
   '(full, from noise)': 'hybrid.noise_video{}.4',
 }
-_NAMES = {plan.FULL: 'full', plan.PAPER: "paper's own"}
+_NAMES = {plan.FULL: 'full', plan.PAPER: "the paper's own", plan.LONG_GAN: 'long GAN'}
 SENTENCES = (
   ('faster than diffusion', 'seconds', f'{plan.FULL}.3', 'diffusion_equal.diffusion.50'),
   ('faster, the paper alone', 'seconds', f'{plan.PAPER}.3', 'frames_equal.diffusion_frames.50'),
@@ -87,7 +91,7 @@ SENTENCES = (
       f'{system}.{steps}',
       other,
     )
-    for system, steps in ((plan.FULL, 3), (plan.FULL, 1), (plan.PAPER, 3))
+    for system, steps in ((plan.FULL, 3), (plan.FULL, 1), (plan.PAPER, 3), (plan.LONG_GAN, 3))
     for metric in ('fvd', 'kvd')
     for what, other in (
       ('the GAN', 'gan_equal.gan.0'),
@@ -99,11 +103,12 @@ SENTENCES = (
   ),
   *(
     (
-      f"full at 4: lower {metric.upper()} than the paper's own",
+      f'{_NAMES[first]} at 4: lower {metric.upper()} than {_NAMES[second]}',
       metric,
-      f'{plan.FULL}.3',
-      f'{plan.PAPER}.3',
+      f'{first}.3',
+      f'{second}.3',
     )
+    for first, second in ((plan.FULL, plan.PAPER), (plan.LONG_GAN, plan.FULL))
     for metric in ('fvd', 'kvd')
   ),
   *(
@@ -128,14 +133,20 @@ SENTENCES = (
 )
 
 
-def write(out: pathlib.Path, sets, seeds) -> None:
-  """The sections of these sets anew, those of others as they stand; strips beside the page."""
+def write(out: pathlib.Path, sets, seeds, runs=()) -> None:
+  """The sections of these sets anew, those of others as they stand; strips beside the page.
+
+  `runs`: what the command was told to run, where that was not all.
+  """
   page = DOCS / 'claim.md'
   sections = sections_of(page.read_text()) if page.exists() else {}
   for name in sets:
     found = json.loads((out / name / 'stats.json').read_text())
     strips(out / name / f'seed{seeds[0]}' / 'cells', DOCS / f'claim_{name}.png', _shown())
-    text = [_MADE.format(commit=_commit(), command=_command(name, seeds)), *_set(out, name, found)]
+    text = [
+      _MADE.format(commit=_commit(), command=_command(name, seeds, runs)),
+      *_set(out, name, found),
+    ]
     text += [f'\n![The same codes by every method](claim_{name}.png)']
     sections[name] = '\n'.join(text)
   page.write_text(page_of(sections))
@@ -187,7 +198,8 @@ Values are means over the seeds; in brackets, where they are given, the seeds' 9
 bootstrap over clips; paired by code where two rows are compared). FVD and KVD are in I3D's
 features. The columns shape, scale and colour are drifts from frame to frame as a probe reads them,
 flicker is of the still background in grey levels, path and jitter are of the object's centre, in
-pixels a frame: what they are on real clips, the row of another real set says.
+pixels a frame; ACD is the mean distance of all pairs of a clip's frames, of their mean colours or
+by LPIPS: what they are on real clips, the row of another real set says.
 """
 _MADE = 'Written at commit {commit} by `{command}`.\n'
 
@@ -203,8 +215,9 @@ def _shown():
   return rows
 
 
-def _command(name, seeds):
-  return f'python benchmarks/claim.py --sets={name} --seeds={",".join(seeds)}'
+def _command(name, seeds, runs):
+  alone = f' --runs={",".join(runs)}' if runs else ''
+  return f'python benchmarks/claim.py --sets={name} --seeds={",".join(seeds)}{alone}'
 
 
 def _commit():
@@ -219,8 +232,6 @@ def _set(out, name, found):
   shown = [
     m for m in COLUMNS if any(m in r['scores'] for s in seeds for r in found[s]['rows'].values())
   ]
-  if name == 'bench':
-    shown.remove('acd_colour')
   text = []
   notes = out / name / 'notes.md'  # what whoever ran it has to say of that
   text += [notes.read_text()] if notes.exists() else []

@@ -154,6 +154,33 @@ def test_statistics_of_cells(tmp_path, plan):
   assert written['0']['rows'].keys() == found['rows'].keys()
 
 
+def test_a_row_gets_what_is_not_yet_measured_of_it_and_only_that(tmp_path, monkeypatch):
+  """Of the same clips: what is drawn otherwise now is not mixed with what was."""
+  score = importlib.import_module('claim_score')
+  clips = np.random.default_rng(0).integers(0, 256, (8, 4, 32, 32, 3), np.uint8)
+  keep = lambda video, **facts: score._keep(
+    tmp_path, 'weizmann', None, 'row', lambda: video, **facts
+  )
+  of_row = lambda: dict(np.load(tmp_path / 'row.npz'))
+  monkeypatch.setattr(score, 'MEASURES', ('motion',))
+  monkeypatch.setattr(score, 'STEADY', {'weizmann': ()})
+  keep(clips, groups=np.arange(8) // 2, evaluations=4)
+  first = of_row()
+  np.savez(tmp_path / 'row.npz', **first | {'motion': first['motion'] + 7})
+  monkeypatch.setattr(score, 'STEADY', {'weizmann': ('acd_colour',)})
+  keep(clips)
+  second = of_row()
+  np.testing.assert_array_equal(second['motion'], first['motion'] + 7)
+  np.testing.assert_array_equal(second['groups'], np.arange(8) // 2)
+  assert second['acd_colour'].shape == (8, 1)
+  facts = json.loads((tmp_path / 'row.json').read_text())
+  assert (facts['clips'], facts['evaluations']) == (8, 4)
+  monkeypatch.setattr(score, 'STEADY', {'weizmann': ('acd_colour', 'profile')})
+  with pytest.raises(ValueError, match=r'row\.npz: its clips come out otherwise now'):
+    keep(255 - clips)
+  assert 'profile' not in of_row()
+
+
 def test_fvd_of_real_clips_against_real_ones_is_least():
   """In I3D's features, of few clips of the set `bench`; of 2,048 it stands in docs/claim.md."""
   try:

@@ -85,6 +85,17 @@ def _identity_of_input(network):
   return Measure(rows, _facts(network) | facts, paired=True, smallest=_of_clip(network))
 
 
+def _content(network):
+  distance = _finite(network, network.distance)
+
+  def of_clip(clip):  # one at a time: a long clip has thousands of pairs
+    first, second = np.triu_indices(len(clip), k=1)
+    return distance(clip[first], clip[second]).mean()
+
+  facts = {'definition': 'mean over all pairs of frames'}
+  return Measure(_each_clip(of_clip), _facts(network) | facts, smallest=_of_clip(network, frames=2))
+
+
 def _finite(network, run):
   """`run`, with ValueError where the network gives NaN or infinity: no mean may pass that over."""
 
@@ -142,6 +153,7 @@ _NETWORKS = {  # name: (builder, network)
   'frame_inception_logits': (_frame_features, 'inception_logits'),
   'lpips_alex': (_frame_distances, 'lpips_alex'),
   'lpips_vgg': (_frame_distances, 'lpips_vgg'),
+  'acd_lpips': (_content, 'lpips_alex'),
   'acd': (_identity, 'face'),
   'acd_i': (_identity_of_input, 'face'),
 }

@@ -212,6 +212,7 @@ METRICS = {
   'acd': _mean('acd', 'lower'),
   'acd_i': _mean('acd_i', 'lower'),
   'acd_colour': _mean('acd_colour', 'lower'),
+  'acd_lpips': _mean('acd_lpips', 'lower'),
   'drift_shape': _drift('shape', 'lower'),
   'drift_scale': _drift('scale', 'lower'),
   'drift_scale_slow': _drift('scale_slow', 'near real'),

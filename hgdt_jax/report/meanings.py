@@ -150,6 +150,13 @@ METRICS = (
     consistency=True,
   ),
   Metric(
+    'acd_lpips',
+    'ACD, LPIPS',
+    'lower',
+    'How much the look of the frames changes through a clip, in AlexNet features; motion counts.',
+    consistency=True,
+  ),
+  Metric(
     'drift_shape',
     'drift of shape',
     'lower',

@@ -79,6 +79,9 @@ def test_values_are_those_of_the_functions(sets, own, every):
   colours = fake.mean((2, 3)) / 255
   acd_i = np.linalg.norm(colours - real[:, :1].mean((2, 3)) / 255, axis=-1).mean()
   assert every['acd_i'].value == pytest.approx(acd_i, rel=1e-5)
+  pairs = [(i, j) for i in range(5) for j in range(i)]
+  gaps = [np.abs(fake[:, i].astype(float) - fake[:, j]).mean() / 255 for i, j in pairs]
+  assert every['acd_lpips'].value == pytest.approx(np.mean(gaps), rel=1e-5)
 
 
 def test_identical_sets(sets, own, every):
@@ -99,7 +102,7 @@ def test_shuffled_frames_change_temporal_metrics_only(sets, own):
   real, _ = sets
   order = np.array([3, 0, 4, 1, 2])
   shuffled = real[:, order]
-  names = [*TEMPORAL, 'motion_ratio', 'frechet_random_conv3d', 'fid', 'acd_colour']
+  names = [*TEMPORAL, 'motion_ratio', 'frechet_random_conv3d', 'fid', 'acd_colour', 'acd_lpips']
   plain, worse = (
     score.score_clips(real[:4], v[:4], names, own_networks=own) for v in (real, shuffled)
   )
@@ -109,7 +112,8 @@ def test_shuffled_frames_change_temporal_metrics_only(sets, own):
     assert worse[name].value < plain[name].value, name
   assert worse['motion_ratio'].value > 1.2
   assert worse['fid'].value < 1e-6
-  assert worse['acd_colour'].value == pytest.approx(plain['acd_colour'].value)
+  for name in ('acd_colour', 'acd_lpips'):
+    assert worse[name].value == pytest.approx(plain[name].value), name
   # per-frame image metrics do not care, as long as both are shuffled alike
   per_frame = ('psnr', 'ssim')
   blurred = ndimage.gaussian_filter(real, (0, 0, 1, 1, 0))
