@@ -226,7 +226,7 @@ def score(out, name, seed, run, part):
 
 
 def clock(out, name, seed, run):
-  """Seconds a clip of every cell of a run, when nothing else runs."""
+  """Seconds a clip of the cells of the main table of a run, when nothing else runs."""
   import claim_score
 
   with alone(out):

@@ -87,10 +87,10 @@ def _laws(model, clips):
 
 
 def clock(workdir: pathlib.Path, name: str, repeats: int = 3) -> None:
-  """Writes `cells/RUN.seconds`: of a clip of every cell, in whole batches, nothing compiling."""
+  """Writes `cells/RUN.seconds`: of a clip of the cells of the main table, when all is compiled."""
   model, found = trained.Trained.load(workdir), {}
   label = _clips(model.cfg, workdir, 'test')['label'][: model.cfg.evaluation.batch]
-  for cell in plan.cells(workdir.name):
+  for cell in filter(lambda cell: cell.whole, plan.cells(workdir.name)):
     draw(model, cell, label)
     times = []
     for _ in range(repeats):
