@@ -209,7 +209,7 @@ def _shown():
   last = lambda row: row.rpartition('.')[2]
   steps = lambda row: f' ({last(row)} steps)' if row.count('.') == 2 and last(row) != '0' else ''
   rows = {'real': 'real'} | {row: label + steps(row) for row, label in ROWS.items()}
-  for run in GRIDS:
+  for run in (*GRIDS, *TRIED):
     for cell in plan.cells(run):
       rows.setdefault(cell.name, f'{run}: {cell.method}')
   return rows
