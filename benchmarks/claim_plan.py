@@ -216,7 +216,8 @@ def recipe(name: str, run: str):
     # Clips as short as I3D takes them: a CPU trains five runs of equal cost in an hour.
     config.data.update(source='folder', flip=True, frames=10, stride=2, windows=8)
     # So few clips are soon known by heart: critics see each of them changed in many ways.
-    config.gan.update(augment='fixed', augment_probability=0.2)
+    config.gan.update(steps=2500, augment='fixed', augment_probability=0.2)
+    config.diffusion.steps = 1500
     config.aligner.steps = 400
     config.joint.refiner_rows = 1
     config.evaluation.update(clips=96, batch=32)  # all that are held out

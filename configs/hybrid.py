@@ -51,10 +51,10 @@ def small(config):
     width=32, multipliers=(1, 2), blocks=1, space_attention=0, time_attention=8, aligner_radius=2.0
   )
   config.bridge.update(width=32, max_width=96)
-  config.gan.update(steps=2500, learning_rate=1e-3, ema_decay=0.995)
+  config.gan.update(steps=2100, learning_rate=1e-3, ema_decay=0.995)
   config.draft.update(r1=0.3, r2=0.3)
   config.diffusion.update(
-    steps=1500, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
+    steps=1400, learning_rate=2e-3, warmup=40, ema_decay=0.99, low_noise_share=0.7, noise='mixed'
   )
   config.aligner.update(steps=100, learning_rate=2e-3)
   config.joint.update(

@@ -90,7 +90,7 @@ def imaginator(config, small: bool):
   config.aligner.latents = 'none'
   config.gan.update(learning_rate=2e-4, ema_decay=0.0)
   if small:  # an average of the weights: without it scores go up and down by a quarter
-    config.gan.ema_decay = 0.99
+    config.gan.update(steps=2500, ema_decay=0.99)
     config.joint.update(learning_rate=1e-4, critic_learning_rate=2e-4)
   if not small:
     config.data.update(frames=32, batch=64)
