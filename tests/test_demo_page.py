@@ -81,6 +81,8 @@ def page(address, browser):
   opened.on('request', lambda request: fetched.add(request.url))
   opened.goto(address)
   opened.wait_for_selector('#draw')
+  # Gradio's editor sets itself up behind that, and fails on a file that comes before.
+  opened.wait_for_selector('#image canvas')
   yield opened
   assert not errors
   elsewhere = [url for url in fetched if not url.startswith((address, 'data:', 'blob:'))]

@@ -38,7 +38,7 @@ MAY_IMPORT = {
   # Pieces that know no configuration.
   'hgdt_jax.checkpoint': 'jax hgdt_jax.atomic hgdt_jax.processes',
   'hgdt_jax.costs': 'jax',
-  'hgdt_jax.effort': '',
+  'hgdt_jax.effort': 'jax',
   'hgdt_jax.machine': 'jax',
   'hgdt_jax.pixels': 'jax',
   'hgdt_jax.processes': 'jax',
