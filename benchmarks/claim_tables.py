@@ -142,7 +142,7 @@ def write(out: pathlib.Path, sets, seeds, runs=()) -> None:
   sections = sections_of(page.read_text()) if page.exists() else {}
   for name in sets:
     found = json.loads((out / name / 'stats.json').read_text())
-    strips(out / name / f'seed{seeds[0]}' / 'cells', DOCS / f'claim_{name}.png', _shown())
+    strips(out / name / f'seed{seeds[0]}' / 'cells', DOCS / f'claim_{name}.png', shown())
     text = [
       _MADE.format(commit=_commit(), command=_command(name, seeds, runs)),
       *_set(out, name, found),
@@ -204,12 +204,12 @@ by LPIPS: what they are on real clips, the row of another real set says.
 _MADE = 'Written at commit {commit} by `{command}`.\n'
 
 
-def _shown():
+def shown():
   """Rows of the strips: `{row: label}`."""
   last = lambda row: row.rpartition('.')[2]
   steps = lambda row: f' ({last(row)} steps)' if row.count('.') == 2 and last(row) != '0' else ''
   rows = {'real': 'real'} | {row: label + steps(row) for row, label in ROWS.items()}
-  for run in (*GRIDS, *TRIED):
+  for run in (*GRIDS, *plan.RUNS):
     for cell in plan.cells(run):
       rows.setdefault(cell.name, f'{run}: {cell.method}')
   return rows

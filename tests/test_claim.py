@@ -114,6 +114,11 @@ def test_a_sentence_is_decided_by_every_seed_or_by_none():
     assert tables.verdict_of(mixed) == 'undecided'
 
 
+def test_the_strips_have_a_row_of_every_cell(plan):
+  tables = importlib.import_module('claim_tables')
+  assert {cell.name for run in plan.RUNS for cell in plan.cells(run)} <= tables.shown().keys()
+
+
 def test_a_set_is_written_anew_and_the_others_stay():
   tables = importlib.import_module('claim_tables')
   page = (tables.DOCS / 'claim.md').read_text()
